@@ -1,0 +1,176 @@
+"""Images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from firkin import errdefs
+from firkin.api import call, routes, status
+from firkin.engine import filters
+from firkin.engine import images as engine
+from firkin.images import filters as known
+from firkin.types import base, container
+
+ROUTES = routes.Routes()
+
+
+@ROUTES.add("GET", "/images/json")
+async def list_images(one: call.Call) -> web.StreamResponse:
+    """ImageList."""
+    wanted = filters.Filters.parse(one.text("filters"), known.LIST).values
+    found = one.core.images.list(wanted, all=one.flag("all"))
+    shown: list[dict[str, Any]] = [base.to_builtins(summary) for summary in found]
+    if one.flag("shared-size"):
+        usage = await one.core.images.usage()
+        for item in shown:
+            item["SharedSize"] = usage.shared.get(item["Id"], 0)
+    if one.version < (1, 44):
+        for item in shown:
+            item["VirtualSize"] = item["Size"]
+    return call.reply(shown)
+
+
+@ROUTES.add("POST", "/images/create", stream=True)
+async def create_image(one: call.Call) -> web.StreamResponse:
+    """ImageCreate: an import; pulling is for a later version."""
+    if name := one.text("fromImage"):
+        tag = one.text("tag")
+        shown = name + (("@" if ":" in tag else ":") + tag if tag else "")
+        raise errdefs.NotImplemented(
+            f"cannot pull {shown}: this version of Firkin does not pull from registries: load the "
+            "image with 'load' or make it with 'import'"
+        )
+    source = one.text("fromSrc")
+    if source != "-":
+        raise errdefs.NotImplemented(
+            f"cannot import from {source!r}: this version imports from the request's body only: "
+            "download the archive and pass it as a file or through '-'"
+        )
+    response = None
+    try:
+        made = await one.core.images.import_(
+            one.stream(),
+            repository=one.text("repo"),
+            tag=one.text("tag"),
+            message=one.text("message"),
+            changes=one.texts("changes"),
+            platform=one.text("platform"),
+        )
+        response = await call.begin(one)
+        await response.write(base.encode({"status": made.id}) + b"\n")
+    except errdefs.FirkinError as error:
+        if response is None:
+            raise
+        await response.write(_failure(error))
+    await response.write_eof()
+    return response
+
+
+def _failure(error: errdefs.FirkinError) -> bytes:
+    code, message = status.of(error)
+    return (
+        base.encode({"errorDetail": {"code": code, "message": message}, "error": message}) + b"\n"
+    )
+
+
+@ROUTES.add("POST", "/images/load", stream=True)
+async def load_images(one: call.Call) -> web.StreamResponse:
+    """ImageLoad."""
+    messages = one.core.images.load(one.stream())
+    first = [message async for message in messages]  # all of the archive is in before any is said
+    response = await call.begin(one)
+    for message in first:
+        await response.write(base.encode(message) + b"\n")
+    await response.write_eof()
+    return response
+
+
+async def _send(one: call.Call, names: list[str]) -> web.StreamResponse:
+    pieces = one.core.images.save(names)
+    response = await call.begin(one, "application/x-tar")
+    async for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+@ROUTES.add("GET", "/images/get", stream=True)
+async def save_images(one: call.Call) -> web.StreamResponse:
+    """ImageGetAll."""
+    names = one.texts("names")
+    if not names:
+        raise errdefs.InvalidParameter("no image names given: name at least one to save")
+    return await _send(one, names)
+
+
+@ROUTES.add("GET", "/images/{name...}/get", stream=True)
+async def save_image(one: call.Call) -> web.StreamResponse:
+    """ImageGet."""
+    return await _send(one, [one.var("name")])
+
+
+@ROUTES.add("GET", "/images/{name...}/json")
+async def inspect_image(one: call.Call) -> web.StreamResponse:
+    """ImageInspect."""
+    shown = await one.core.images.inspect(one.var("name"))
+    if one.version < (1, 44):
+        shown["VirtualSize"] = shown["Size"]
+    return call.reply(shown)
+
+
+@ROUTES.add("GET", "/images/{name...}/history")
+async def image_history(one: call.Call) -> web.StreamResponse:
+    """ImageHistory."""
+    return call.reply(await one.core.images.history(one.var("name")))
+
+
+@ROUTES.add("POST", "/images/{name...}/tag")
+async def tag_image(one: call.Call) -> web.StreamResponse:
+    """ImageTag."""
+    await one.core.images.tag(one.var("name"), one.text("repo"), one.text("tag"))
+    return web.Response(status=201)
+
+
+@ROUTES.add("POST", "/images/prune")
+async def prune_images(one: call.Call) -> web.StreamResponse:
+    """ImagePrune."""
+    wanted = filters.Filters.parse(one.text("filters"), known.PRUNE).values
+    items, reclaimed = await one.core.images.prune(wanted, engine.in_use(one.core))
+    one.core.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
+    return call.reply(
+        {"ImagesDeleted": base.to_builtins(items) or None, "SpaceReclaimed": reclaimed}
+    )
+
+
+@ROUTES.add("DELETE", "/images/{name...}")
+async def remove_image(one: call.Call) -> web.StreamResponse:
+    """ImageDelete."""
+    items = await one.core.images.remove(
+        one.var("name"),
+        engine.in_use(one.core),
+        force=one.flag("force"),
+        noprune=one.flag("noprune"),
+    )
+    return call.reply(items)
+
+
+@ROUTES.add("POST", "/commit")
+async def commit(one: call.Call) -> web.StreamResponse:
+    """ImageCommit."""
+    subject = one.core.containers.get(one.text("container"))
+    data = await one.body()
+    config = base.decode(container.Config, data) if data.strip() not in (b"", b"null") else None
+    made = await engine.commit(
+        one.core,
+        subject,
+        config,
+        repository=one.text("repo"),
+        tag=one.text("tag"),
+        comment=one.text("comment"),
+        author=one.text("author"),
+        changes=one.texts("changes"),
+        pause=one.flag("pause", default=True),
+    )
+    return call.reply({"Id": made.id}, 201)

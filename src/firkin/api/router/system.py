@@ -1,0 +1,94 @@
+"""SystemPing, SystemInfo, SystemVersion, SystemDataUsage and SystemEvents."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from firkin import errdefs
+from firkin.api import call, routes
+from firkin.engine import filters, system, times
+from firkin.types import base
+
+ROUTES = routes.Routes()
+
+_KINDS = frozenset({"container", "image", "volume", "build-cache"})
+
+
+def _ping(body: bytes) -> web.Response:
+    headers = {
+        "Builder-Version": "1",
+        "Swarm": "inactive",
+        "Cache-Control": "no-cache, no-store, must-revalidate",
+        "Pragma": "no-cache",
+    }
+    return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
+
+
+@ROUTES.add("GET", "/_ping")
+async def ping(one: call.Call) -> web.StreamResponse:
+    """SystemPing."""
+    return _ping(b"OK")
+
+
+@ROUTES.add("HEAD", "/_ping")
+async def ping_head(one: call.Call) -> web.StreamResponse:
+    """SystemPingHead."""
+    return _ping(b"")
+
+
+@ROUTES.add("GET", "/info")
+async def info(one: call.Call) -> web.StreamResponse:
+    """SystemInfo."""
+    return call.reply(await system.info(one.core))
+
+
+@ROUTES.add("GET", "/version")
+async def version(one: call.Call) -> web.StreamResponse:
+    """SystemVersion."""
+    return call.reply(await system.version(one.core))
+
+
+@ROUTES.add("GET", "/system/df")
+async def disk_usage(one: call.Call) -> web.StreamResponse:
+    """SystemDataUsage."""
+    kinds = set(one.texts("type"))
+    if unknown := kinds - _KINDS:
+        raise errdefs.InvalidParameter(
+            f"unknown object type: {', '.join(sorted(unknown))}: use {', '.join(sorted(_KINDS))}"
+        )
+    return call.reply(
+        await system.disk_usage(
+            one.core, kinds=kinds, version=one.version, verbose=one.flag("verbose")
+        )
+    )
+
+
+@ROUTES.add("GET", "/events", stream=True)
+async def events(one: call.Call) -> web.StreamResponse:
+    """SystemEvents."""
+    wanted = filters.Filters.parse(one.text("filters"), system.EVENT_FILTERS)
+    since = times.parse(one.text("since"), "since") if one.given("since") else None
+    until = times.parse(one.text("until"), "until") if one.given("until") else None
+    found = system.events(one.core, wanted, since=since, until=until)
+    accepted = one.request.headers.get("Accept", "")
+    sequence = "application/json-seq" in accepted
+    kind = (
+        "application/json-seq"
+        if sequence
+        else next(
+            (k for k in ("application/x-ndjson", "application/jsonl") if k in accepted),
+            "application/json",
+        )
+    )
+    response = await call.begin(one, kind)
+    old = one.version < (1, 52)
+    async for message in found:
+        shown = base.to_builtins(message)
+        if old and message.type in ("container", "image"):
+            shown["status"] = message.action
+            shown["id"] = message.actor.id
+            if "image" in message.actor.attributes:
+                shown["from"] = message.actor.attributes["image"]
+        await response.write((b"\x1e" if sequence else b"") + base.encode(shown) + b"\n")
+    await response.write_eof()
+    return response

@@ -1,0 +1,68 @@
+"""Operations of the Engine API that this version does not have: 501 with the reason."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from firkin import errdefs
+from firkin.api import call, routes
+
+ROUTES = routes.Routes()
+
+_OPERATIONS = {
+    "the build of images": ["POST /build", "POST /build/prune", "POST /build/cancel",
+                            "POST /session", "POST /grpc"],
+    "pushing images": ["POST /images/{name...}/push"],
+    "searching registries": ["GET /images/search"],
+    "registries": ["GET /distribution/{name...}/json", "POST /auth"],
+    "container files (cp, diff, export)": [
+        "GET /containers/{id}/archive", "HEAD /containers/{id}/archive",
+        "PUT /containers/{id}/archive", "GET /containers/{id}/changes",
+        "GET /containers/{id}/export",
+    ],
+    "container statistics and process lists": [
+        "GET /containers/{id}/stats", "GET /containers/{id}/top",
+    ],
+    "container updates": ["POST /containers/{id}/update"],
+    "volume updates": ["PUT /volumes/{name}"],
+    "image attestations": ["GET /images/{name...}/attestations"],
+    "managed plugins": [
+        "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull",
+        "GET /plugins/{name...}/json", "DELETE /plugins/{name...}",
+        "POST /plugins/{name...}/enable", "POST /plugins/{name...}/disable",
+        "POST /plugins/{name...}/upgrade", "POST /plugins/create",
+        "POST /plugins/{name...}/push", "POST /plugins/{name...}/set",
+    ],
+}  # fmt: skip
+_SWARM = [
+    "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave",
+    "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock",
+    "GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update",
+    "GET /services", "POST /services/create", "GET /services/{id}", "DELETE /services/{id}",
+    "POST /services/{id}/update", "GET /services/{id}/logs",
+    "GET /tasks", "GET /tasks/{id}", "GET /tasks/{id}/logs",
+    "GET /secrets", "POST /secrets/create", "GET /secrets/{id}", "DELETE /secrets/{id}",
+    "POST /secrets/{id}/update",
+    "GET /configs", "POST /configs/create", "GET /configs/{id}", "DELETE /configs/{id}",
+    "POST /configs/{id}/update",
+]  # fmt: skip
+
+
+def _refuse(what: str) -> routes.Handler:
+    async def handler(one: call.Call) -> web.StreamResponse:
+        raise errdefs.NotImplemented(f"{what}: not supported by this version of Firkin")
+
+    return handler
+
+
+async def _no_swarm(one: call.Call) -> web.StreamResponse:
+    raise errdefs.Unavailable(
+        "This node is not a swarm manager: this version of Firkin has no swarm mode"
+    )
+
+
+for _what, _operations in _OPERATIONS.items():
+    for _operation in _operations:
+        ROUTES.add(*_operation.split())(_refuse(_what))
+for _operation in _SWARM:
+    ROUTES.add(*_operation.split())(_no_swarm)

@@ -1,0 +1,1 @@
+"""The commands: a package per noun, a module per verb, each imported only when asked for."""

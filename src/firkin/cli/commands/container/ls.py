@@ -1,0 +1,229 @@
+"""``firkin ps``, also ``firkin container ls``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from firkin.cli import flags, formatter, units
+from firkin.cli.opts import filters
+from firkin.client import containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from firkin.cli import context
+
+    Json = dict[str, Any]
+
+COMMAND = flags.Command(
+    "[OPTIONS]",
+    "List containers",
+    (
+        flags.boolean("all", "a", "Show all containers, not just those that run"),
+        flags.strings("filter", "f", "Only what matches", filters.check, type_name="filter"),
+        flags.string(
+            "format",
+            "",
+            "How to show them:\n"
+            "'table':            a table with column titles (default)\n"
+            "'table TEMPLATE':   a table made with a Go template\n"
+            "'json':             JSON, one object a line\n"
+            "'TEMPLATE':         lines made with a Go template",
+        ),
+        flags.integer("last", "n", "Show the n containers created last, running or not", -1),
+        flags.boolean("latest", "l", "Show the container created last, running or not"),
+        flags.boolean("no-trunc", "", "Do not shorten anything"),
+        flags.boolean("quiet", "q", "Print IDs only"),
+        flags.boolean("size", "s", "Show sizes of files too"),
+    ),
+    flags.none(),
+)
+
+TABLE = (
+    "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+)
+COLUMNS = {
+    "ID": "CONTAINER ID",
+    "Names": "NAMES",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "CreatedAt": "CREATED AT",
+    "RunningFor": "CREATED",
+    "Ports": "PORTS",
+    "State": "STATE",
+    "Status": "STATUS",
+    "Size": "SIZE",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "LocalVolumes": "LOCAL VOLUMES",
+    "Networks": "NETWORKS",
+    "Platform": "PLATFORM",
+}
+SHORT_ID = 12
+SHORT_COMMAND = 20
+SHORT_MOUNT = 15
+
+
+def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
+    fmt = values.text("format")
+    last = values.number("last")
+    if values.flag("latest") and last == -1:
+        last = 1
+    if not fmt and not values.flag("quiet"):
+        fmt = str(cli.config.get("psFormat") or "")
+    fmt = fmt or "table"
+    size = values.flag("size") or "{{.Size}}" in fmt.replace(" ", "") or fmt == "raw"
+    found = containers.listing(
+        cli.client,
+        all=values.flag("all"),
+        limit=last if last > 0 else None,
+        size=size,
+        filters=filters.parse(values.items("filter")),
+    )
+    if fmt == "table":
+        fmt = TABLE + ("\t{{.Size}}" if values.flag("size") else "")
+        fmt = "{{.ID}}" if values.flag("quiet") else fmt
+    whole = values.flag("no-trunc")
+    formatter.render([row(item, whole) for item in found], fmt, sys.stdout, columns=COLUMNS)
+    return 0
+
+
+def row(item: Json, whole: bool) -> formatter.Row:
+    """One container as templates see it; ``whole`` shortens nothing."""
+    fields: dict[str, object] = {
+        "ID": lambda: item["Id"] if whole else item["Id"][:SHORT_ID],
+        "Names": lambda: _names(item, whole),
+        "Image": lambda: _image(item, whole),
+        "Command": lambda: _command(item, whole),
+        "CreatedAt": lambda: _created_at(item),
+        "RunningFor": lambda: _age(item),
+        "Ports": lambda: ports(item.get("Ports") or []),
+        "State": lambda: item.get("State", ""),
+        "Status": lambda: item.get("Status", ""),
+        "Size": lambda: _size(item),
+        "Labels": lambda: _labels(item),
+        "Mounts": lambda: _mounts(item, whole),
+        "LocalVolumes": lambda: str(_local_volumes(item)),
+        "Networks": lambda: ",".join(_networks(item)),
+        "Platform": lambda: _platform(item),
+    }
+    methods: dict[str, Callable[..., object]] = {
+        "Label": lambda name: (item.get("Labels") or {}).get(name, "")
+    }
+    return formatter.Row(fields, methods, "*formatter.ContainerContext")
+
+
+def _names(item: Json, whole: bool) -> str:
+    names = [name.removeprefix("/") for name in item.get("Names") or []]
+    if not whole:
+        names = [name for name in names if "/" not in name]  # Others are links to it.
+    return ",".join(names)
+
+
+def _image(item: Json, whole: bool) -> str:
+    image = str(item.get("Image") or "")
+    if not image:
+        return "<no image>"
+    if whole:
+        return image
+    identity = str(item.get("ImageID") or "")
+    digest = identity.partition(":")[2] or identity
+    if image in (identity, digest):
+        return digest[:SHORT_ID]
+    return image.partition("@")[0]
+
+
+def _command(item: Json, whole: bool) -> str:
+    command = str(item.get("Command") or "")
+    if not whole and len(command) > SHORT_COMMAND:
+        command = command[: SHORT_COMMAND - 1] + "…"
+    return flags.quoted(command)
+
+
+def _created_at(item: Json) -> str:
+    moment = time.localtime(item.get("Created") or 0)
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", moment)
+
+
+def _age(item: Json) -> str:
+    return units.human_duration(time.time() - (item.get("Created") or 0)) + " ago"
+
+
+def _size(item: Json) -> str:
+    own = units.human_size(item.get("SizeRw") or 0, 3)
+    total = item.get("SizeRootFs") or 0
+    return f"{own} (virtual {units.human_size(total, 3)})" if total > 0 else own
+
+
+def _labels(item: Json) -> str:
+    labels = item.get("Labels") or {}
+    return ",".join(f"{name}={labels[name]}" for name in sorted(labels))
+
+
+def _mounts(item: Json, whole: bool) -> str:
+    names: list[str] = []
+    for mount in item.get("Mounts") or []:
+        name = str(mount.get("Name") or mount.get("Source") or "")
+        if not whole and len(name) > SHORT_MOUNT:
+            name = name[: SHORT_MOUNT - 1] + "…"
+        names.append(name)
+    return ",".join(names)
+
+
+def _local_volumes(item: Json) -> int:
+    return sum(mount.get("Driver") == "local" for mount in item.get("Mounts") or [])
+
+
+def _networks(item: Json) -> list[str]:
+    return sorted((item.get("NetworkSettings") or {}).get("Networks") or {})
+
+
+def _platform(item: Json) -> str:
+    platform = (item.get("ImageManifestDescriptor") or {}).get("platform") or {}
+    parts = [platform.get(key) for key in ("os", "architecture", "variant")]
+    return "/".join(part for part in parts if part)
+
+
+def ports(items: list[Json]) -> str:
+    """Published and exposed ports in one cell, consecutive ones joined to ranges."""
+    groups: list[tuple[tuple[str, str, int | None], int, int]] = []
+    for port in sorted(items, key=_port_order):
+        private, public = int(port["PrivatePort"]), int(port.get("PublicPort") or 0)
+        address = str(port.get("IP") or "")
+        shift = public - private if public else None
+        if public and public != private:
+            # Ranges are only joined when both sides have the same numbers.
+            groups.append(((address, port["Type"], shift), private, private))
+            continue
+        key = (address, port["Type"], shift)
+        for at, (known, first, last) in enumerate(groups):
+            if known == key and last + 1 == private:
+                groups[at] = (known, first, private)
+                break
+            if known == key and first <= private <= last:
+                break
+        else:
+            groups.append((key, private, private))
+    return ", ".join(_port_text(*group) for group in groups)
+
+
+def _port_order(port: Json) -> tuple[int, str, int, str]:
+    return (
+        int(port["PrivatePort"]),
+        str(port.get("IP") or ""),
+        int(port.get("PublicPort") or 0),
+        str(port["Type"]),
+    )
+
+
+def _port_text(key: tuple[str, str, int | None], first: int, last: int) -> str:
+    address, protocol, shift = key
+    inside = str(first) if first == last else f"{first}-{last}"
+    if shift is None:
+        return f"{inside}/{protocol}"
+    host = f"[{address}]" if ":" in address else address
+    outside = str(first + shift) if first == last else f"{first + shift}-{last + shift}"
+    return f"{host}:{outside}->{inside}/{protocol}"

@@ -1,0 +1,226 @@
+"""The entry point of ``firkin``: global flags, the choice of the command, errors to exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from firkin.cli import context, errors, flags, registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+PROGRAM = "firkin"
+PIPE_STATUS = 141
+INTERRUPT_STATUS = 130
+
+GLOBAL_FLAGS = (
+    flags.string("config", "", "Directory of the client's configuration files"),
+    flags.string("context", "c", "Context that says where the engine is; instead of --host"),
+    flags.boolean("debug", "D", "Show more when something fails"),
+    flags.strings("host", "H", "Address of the engine"),
+    flags.string("log-level", "l", 'Log level ("debug", "info", "warn", "error", "fatal")', "info"),
+    flags.boolean("tls", "", "Use TLS; implied by --tlsverify"),
+    flags.string("tlscacert", "", "Trust only certificates signed by this authority"),
+    flags.string("tlscert", "", "This client's TLS certificate"),
+    flags.string("tlskey", "", "The key of that certificate"),
+    flags.boolean("tlsverify", "", "Use TLS and check the engine's certificate"),
+    flags.boolean("version", "v", "Print the client's version and quit"),
+)
+
+
+def main() -> NoReturn:
+    """Run the client on ``sys.argv`` and end the process with its status.
+
+    The interpreter is left at once: taking it down in order costs several milliseconds and does
+    nothing for a process whose output is flushed and whose sockets the system closes.
+    """
+    status = _main()
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _main() -> int:
+    _fill_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        # Names come from strangers: one that cannot be shown must not end the command.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+        return PIPE_STATUS
+    except KeyboardInterrupt:
+        _abandon_output()
+        return INTERRUPT_STATUS
+    except OSError as error:
+        _abandon_output()
+        sys.stderr.write(f"{PROGRAM}: cannot write the output: {error.strerror or error}\n")
+        return 1
+    return status
+
+
+def _fill_standard_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    Otherwise the next socket would get that number, and be taken for the stream.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if fd == 0 else os.O_WRONLY)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; everything that may go wrong ends as a message and a status."""
+    try:
+        values, words = flags.parse(GLOBAL_FLAGS, argv, interspersed=False)
+    except flags.HelpRequested:
+        return _help([])
+    except errors.FlagError as error:
+        usage = f"{PROGRAM} [OPTIONS] COMMAND [ARG...]"
+        return _fail(f"{error}\n\nUsage:  {usage}\n\nRun '{PROGRAM} --help' for more information",
+                     error.status)  # fmt: skip
+    if values.flag("version"):
+        import firkin
+
+        print(f"Firkin version {firkin.__version__}")
+        return 0
+    if not words or words[0] == "help":
+        return _help(words[1:])
+    try:
+        found, rest = registry.find(words)
+    except registry.Unknown as unknown:
+        return _unknown(unknown)
+    if isinstance(found, str):
+        return _run_group(found, rest)
+    return run_command(context.Cli(values), found, rest)
+
+
+def run_command(cli: context.Cli, found: registry.Found, argv: list[str]) -> int:
+    """Parse a command's own words and run it."""
+    module = found.load()
+    command = module.COMMAND
+    path = f"{PROGRAM} {found.path}"
+    usage = f"Usage:  {path} {command.arguments}".rstrip()
+    more = f"Run '{path} --help' for more information"
+    try:
+        values, args = flags.parse(command.flags, argv, interspersed=command.interspersed)
+        if command.arity:
+            command.arity.check(len(args))
+    except flags.HelpRequested:
+        return _help(found.path.split())
+    except errors.ArgumentError as error:
+        return _fail(f"{PROGRAM}: '{path}' {error}\n\n{usage}\n\n{more}", error.status)
+    except errors.FlagError as error:
+        return _fail(f"{error}\n\n{usage}\n\n{more}", error.status)
+    try:
+        return module.run(cli, values, args)
+    except errors.Quiet as quiet:
+        return quiet.status
+    except errors.CliError as error:
+        return _report(str(error), error.status, more, error.named, error.hint)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except OSError as error:
+        if cli.debug:
+            raise
+        return _report(_describe(error), command.engine_status, more)
+    except Exception as error:
+        message = describe_engine_error(error)
+        if message is None:
+            raise
+        return _report(message, command.engine_status, more)
+
+
+def describe_engine_error(error: BaseException) -> str | None:
+    """The message of an error that the user can act on; ``None`` for a fault of ours."""
+    from firkin import errdefs
+    from firkin.client import api, http
+
+    if isinstance(error, errdefs.FirkinError):
+        return str(error)
+    if isinstance(error, api.APIError):
+        return f"Error response from daemon: {error}"
+    if isinstance(error, api.ConnectionFailed | http.ProtocolError):
+        return str(error)
+    return None
+
+
+def _report(message: str, status: int, more: str, named: bool = False, hint: bool = False) -> int:
+    if named or status == errors.FLAG_STATUS:
+        message = f"{PROGRAM}: {message}"
+        hint = hint or status == errors.FLAG_STATUS
+    return _fail(f"{message}\n\n{more}" if hint else message, status)
+
+
+def _describe(error: OSError) -> str:
+    if error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+    return status
+
+
+def _run_group(group: str, rest: list[str]) -> int:
+    try:
+        flags.parse((), rest)
+    except flags.HelpRequested:
+        pass
+    except errors.FlagError as error:
+        path = f"{PROGRAM} {group}"
+        return _fail(
+            f"{error}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information",
+            error.status,
+        )
+    return _help([group])
+
+
+def _unknown(unknown: registry.Unknown) -> int:
+    path = f"{PROGRAM} {unknown.path}".rstrip()
+    lines = [f"{PROGRAM}: unknown command: {path} {unknown.word}"]
+    if close := registry.similar(unknown.path, unknown.word):
+        lines += ["", "Did you mean this?", *(f"    {PROGRAM} {name}" for name in close)]
+    if unknown.path:
+        lines += ["", f"Usage:  {path} COMMAND"]
+    lines += ["", f"Run '{path} --help' for more information"]
+    return _fail("\n".join(lines), 1)
+
+
+def _help(words: list[str]) -> int:
+    from firkin.cli import help
+
+    try:
+        print(help.page(words))
+    except registry.Unknown as unknown:
+        return _unknown(unknown)
+    return 0
+
+
+def _abandon_output() -> None:
+    """Let nothing more be written: the interpreter flushes at exit, into a pipe nobody reads."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The engine itself over the API: version, information, disk usage, events."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from firkin.client import api
+
+    Filters = dict[str, list[str]]
+
+
+def version(client: api.Client) -> dict[str, Any]:
+    return dict(client.call("GET", "/version"))
+
+
+def info(client: api.Client) -> dict[str, Any]:
+    return dict(client.call("GET", "/info"))
+
+
+def disk_usage(client: api.Client) -> dict[str, Any]:
+    return dict(client.call("GET", "/system/df"))
+
+
+def prune(client: api.Client, noun: str, filters: Filters, **query: object) -> dict[str, Any]:
+    """Prune "containers", "networks", "volumes" or "build"."""
+    found = client.call("POST", f"/{noun}/prune", {"filters": filters or None, **query})
+    return dict(found or {})
+
+
+def events(
+    client: api.Client, *, since: str = "", until: str = "", filters: Filters | None = None
+) -> Iterator[bytes]:
+    """Events as they happen, each one JSON text; ends only when ``until`` is past."""
+    query = {"since": since or None, "until": until or None, "filters": filters or None}
+    response = client.request("GET", "/events", query)
+    try:
+        for line in response.lines():
+            if line.strip():
+                yield line
+    finally:
+        response.close()

@@ -1,0 +1,1 @@
+"""Content-addressed blobs: layers, manifests and configs by their digest."""

@@ -1,0 +1,214 @@
+"""``firkind``: reads the configuration, builds the parts, serves until told to stop. No logic."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import sys
+
+import uvloop
+
+from firkin import errdefs
+from firkin.api import server
+from firkin.engine import config as configuration
+from firkin.engine import core as engine
+from firkin.engine import flags, restore
+from firkin.engine import host as hosts
+from firkin.engine.containers import registry, remove, start, supervise
+from firkin.events import exchange
+from firkin.images import service as images
+from firkin.linux import inotify, tasks
+from firkin.network import controller, ipam
+from firkin.network.drivers import bridge
+from firkin.runtime import conmon, oci_runtime
+from firkin.store import containers as rows
+from firkin.store import db
+from firkin.volumes import local
+from firkin.volumes import service as volumes
+
+log = logging.getLogger("firkin")
+
+DEFAULT_HOST = "unix:///run/firkin/firkin.sock"
+
+
+def _lock(root: str) -> int:
+    """Hold the data root for this process. Raises ``Conflict`` when another engine has it."""
+    os.makedirs(root, mode=0o711, exist_ok=True)
+    fd = os.open(os.path.join(root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        os.close(fd)
+        raise errdefs.Conflict(
+            f"another firkind (pid {owner or 'unknown'}) uses the data root {root}: stop it, or "
+            "choose another --data-root"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _engine_id(root: str) -> str:
+    path = os.path.join(root, "engine-id")
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        value = secrets.token_hex(16)
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write(value)
+        os.rename(path + ".new", path)
+        return value
+
+
+def _runtimes(
+    config: configuration.Config, host: hosts.Host
+) -> tuple[dict[str, conmon.Conmon], str]:
+    """The OCI runtimes by name, and the name of the default.
+
+    Raises ``InvalidParameter`` when the default is not among them, ``System`` when there is none.
+    """
+    found = {name: (path, ()) for name, path in host.runtimes.items()}
+    for name, entry in config.runtimes.items():
+        if not os.access(entry.path, os.X_OK):
+            raise errdefs.InvalidParameter(
+                f"runtime {name}: {entry.path} is not an executable file"
+            )
+        found[name] = (entry.path, tuple(entry.runtime_args))  # type: ignore[assignment]
+    if not found:
+        raise errdefs.System("no OCI runtime on this host: install the Debian package crun")
+    default = config.default_runtime or next(
+        name for name in ("crun", "runc", *found) if name in found
+    )
+    if default not in found:
+        raise errdefs.InvalidParameter(
+            f"--default-runtime {default}: unknown; there are {', '.join(sorted(found))}"
+        )
+    root = os.path.join(config.exec_root, "runtimes")
+    made = {}
+    for name, (path, args) in found.items():
+        oci = oci_runtime.OCIRuntime(name, path, os.path.join(root, name), args)
+        made[name] = conmon.Conmon(oci, conmon=host.conmon, systemd_cgroup=False)
+    return made, default
+
+
+def _table(data_root: str) -> str:
+    """The name of this engine's nftables table: one for each data root on a host."""
+    if data_root == configuration.Config().data_root:
+        return "firkin"
+    return "firkin-" + hashlib.sha256(data_root.encode()).hexdigest()[:8]
+
+
+async def _build(config: configuration.Config) -> engine.Core:
+    host = hosts.probe()
+    for directory, mode in (
+        (config.exec_root, 0o711),
+        (os.path.join(config.exec_root, "containers"), 0o711),
+        (os.path.join(config.data_root, "containers"), 0o711),
+    ):
+        os.makedirs(directory, mode=mode, exist_ok=True)
+    database = db.Database.open(os.path.join(config.data_root, "firkin.db"))
+    events = exchange.Exchange()
+    runtimes, default = _runtimes(config, host)
+
+    def image_event(action: str, image_id: str, attributes: dict[str, str]) -> None:
+        events.publish("image", action, image_id, attributes)
+
+    return engine.Core(
+        config=config,
+        host=host,
+        engine_id=_engine_id(config.data_root),
+        db=database,
+        events=events,
+        images=await images.ImageService.open(
+            config.data_root, database, driver=config.storage_driver, on_event=image_event
+        ),
+        network=controller.Controller(
+            database,
+            exec_root=config.exec_root,
+            bridge=bridge.BridgeConfig(
+                name=config.bridge or "firkin0",
+                bip=config.bip,
+                pools=tuple(
+                    ipam.Pool(pool.base, pool.size) for pool in config.default_address_pools
+                )
+                or ipam.DEFAULT_POOLS,
+                mtu=config.mtu,
+            ),
+            table=_table(config.data_root),
+        ),
+        volumes=volumes.Service(database, [local.Local(os.path.join(config.data_root, "volumes"))]),
+        runtimes=runtimes,
+        default_runtime=default,
+        containers=registry.Registry(rows.Containers(database)),
+        watcher=inotify.Watcher(),
+        tasks=tasks.Tasks("engine"),
+        supervisor=supervise.Supervisor(start.locked, remove.quietly),
+    )
+
+
+async def serve(config: configuration.Config) -> None:
+    """Run the engine until SIGTERM or SIGINT. Raises ``FirkinError`` when it can't start."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    sockets = []
+    for host in config.hosts or [DEFAULT_HOST]:
+        path = host.removeprefix("unix://")
+        sockets.append((server.unix_socket(path, config.group), path))
+    core = await _build(config)
+    await restore.restore(core)
+    api = server.Server(core)
+    for sock, path in sockets:
+        await api.listen(sock, path)
+        log.info("API listen on %s", path)
+    core.events.publish("daemon", "start", core.engine_id, {"name": core.host.hostname})
+    await stopping.wait()
+    log.info("stopping; containers go on")
+    core.events.close()
+    await api.close()
+    await core.tasks.close()
+    await core.network.close()
+    core.watcher.close()
+    core.db.close()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command ``firkind``; returns its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        config = flags.parse(words)
+        if config is None:
+            return 0
+        level = "WARNING" if config.log_level == "warn" else config.log_level.upper()
+        logging.basicConfig(
+            level="DEBUG" if config.debug else level.replace("FATAL", "CRITICAL"),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        if os.geteuid() != 0:
+            raise errdefs.Forbidden("firkind needs root: run it with sudo")
+        lock = _lock(config.data_root)
+        if config.pidfile:
+            with open(config.pidfile, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+        try:
+            uvloop.run(serve(config))
+        finally:
+            if config.pidfile:
+                os.unlink(config.pidfile)
+            os.close(lock)
+    except errdefs.FirkinError as error:
+        print(f"firkind: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

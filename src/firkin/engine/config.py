@@ -1,0 +1,130 @@
+"""The engine's configuration: daemon.json and the command line, which must not contradict."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from firkin import errdefs
+
+
+class AddressPool(msgspec.Struct, frozen=True, kw_only=True):
+    """Subnets of ``size`` bits are cut from ``base`` (CIDR)."""
+
+    base: str
+    size: int
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An OCI runtime by path."""
+
+    path: str
+    runtime_args: list[str] = []
+
+
+class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """Keys are those of Docker's daemon.json."""
+
+    hosts: list[str] = []
+    data_root: str = "/var/lib/firkin"
+    exec_root: str = "/run/firkin"
+    pidfile: str = ""
+    bridge: str = ""
+    bip: str = ""
+    default_address_pools: list[AddressPool] = []
+    runtimes: dict[str, RuntimeConfig] = {}
+    default_runtime: str = ""
+    log_level: str = "info"
+    debug: bool = False
+    dns: list[str] = []
+    dns_opts: list[str] = []
+    dns_search: list[str] = []
+    labels: list[str] = []
+    mtu: int = 1500
+    storage_driver: str = ""
+    group: str = "docker"
+    live_restore: bool = True
+
+    def validate(self) -> None:
+        """Raises ``InvalidParameter`` for values that can't be used."""
+        for root, flag in ((self.data_root, "--data-root"), (self.exec_root, "--exec-root")):
+            if not root.startswith("/"):
+                raise errdefs.InvalidParameter(f"{flag} {root!r} must be an absolute path")
+        for host in self.hosts:
+            if not host.startswith("unix://") or len(host) <= len("unix://"):
+                raise errdefs.InvalidParameter(
+                    f"--host {host}: this version listens on unix:// sockets only, "
+                    "for example unix:///run/firkin/firkin.sock"
+                )
+        if self.log_level not in ("debug", "info", "warn", "error", "fatal"):
+            raise errdefs.InvalidParameter(
+                f"--log-level {self.log_level}: use debug, info, warn, error or fatal"
+            )
+        for server in self.dns:
+            try:
+                ipaddress.ip_address(server)
+            except ValueError:
+                raise errdefs.InvalidParameter(f"--dns {server}: not an IP address") from None
+        if self.bip:
+            try:
+                ipaddress.ip_interface(self.bip)
+            except ValueError:
+                raise errdefs.InvalidParameter(
+                    f"--bip {self.bip}: not an address with prefix length such as 172.17.0.1/16"
+                ) from None
+        for pool in self.default_address_pools:
+            try:
+                base = ipaddress.ip_network(pool.base)
+            except ValueError:
+                raise errdefs.InvalidParameter(
+                    f"--default-address-pool base={pool.base}: not a network such as 10.10.0.0/16"
+                ) from None
+            if not base.prefixlen <= pool.size <= base.max_prefixlen - 2:
+                raise errdefs.InvalidParameter(
+                    f"--default-address-pool base={pool.base},size={pool.size}: size must be from "
+                    f"{base.prefixlen} to {base.max_prefixlen - 2}"
+                )
+
+
+def read_file(path: str, *, must_exist: bool) -> dict[str, object]:
+    """The members of a daemon.json; nothing when it is absent and need not exist.
+
+    Raises ``InvalidParameter`` naming the file for text that is not a JSON object.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except FileNotFoundError:
+        if must_exist:
+            raise errdefs.InvalidParameter(
+                f"unable to configure the engine with file {path}: no such file"
+            ) from None
+        return {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, object]) if text.strip() else {}
+    except msgspec.DecodeError as error:
+        raise errdefs.InvalidParameter(
+            f"unable to configure the engine with file {path}: {error}"
+        ) from error
+
+
+def merge(from_file: dict[str, object], from_flags: dict[str, object], path: str) -> Config:
+    """One configuration of both. Keys given in both places must not differ.
+
+    Raises ``InvalidParameter`` for contradictions, unknown keys and unusable values.
+    """
+    for key in sorted(set(from_file) & set(from_flags)):
+        if from_file[key] != from_flags[key]:
+            raise errdefs.InvalidParameter(
+                f"unable to configure the engine with file {path}: {key} is given both as a flag "
+                f"({from_flags[key]}) and in the file ({from_file[key]}): remove one"
+            )
+    try:
+        config = msgspec.convert({**from_file, **from_flags}, Config)
+    except msgspec.ValidationError as error:
+        raise errdefs.InvalidParameter(
+            f"unable to configure the engine with file {path}: {error}"
+        ) from error
+    config.validate()
+    return config

@@ -1,0 +1,1 @@
+"""Containers: their life from create to remove, one module per verb."""

@@ -1,0 +1,33 @@
+"""Container events."""
+
+from __future__ import annotations
+
+from firkin.engine import core as engine
+from firkin.engine.containers import model
+
+
+def container(core: engine.Core, subject: model.Container, action: str, **more: str) -> None:
+    """Publish ``action`` with the container's labels, image and name."""
+    attributes = dict(subject.record.config.labels or {})
+    attributes.update(more)
+    attributes["image"] = subject.record.config.image
+    attributes["name"] = subject.name
+    core.events.publish("container", action, subject.id, attributes)
+
+
+def network(core: engine.Core, subject: model.Container, action: str) -> None:
+    """Publish that the container joined or left its network."""
+    mode = subject.record.host.network_mode
+    for known in core.network.networks():
+        if known.name == mode:
+            core.events.publish(
+                "network",
+                action,
+                known.id,
+                {"container": subject.id, "name": known.name, "type": known.driver},
+            )
+
+
+def volume(core: engine.Core, name: str, action: str, **more: str) -> None:
+    """Publish something about a volume."""
+    core.events.publish("volume", action, name, {"driver": "local", **more})

@@ -1,0 +1,239 @@
+"""Execs: further processes in a running container.
+
+An exec has three states: created, running, exited. Its streams are in the hands of a monitor of its
+own. Execs live in memory: after a restart of the engine the processes still run but can't be asked
+about, as with Docker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from typing import Any
+
+import msgspec
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine.containers import emit, model, rootfiles, specs, streams
+from firkin.oci import process
+from firkin.runtime import conmon, errors, runtime
+from firkin.types import container as wire
+from firkin.wire import detachkeys, stdcopy
+
+_KEPT_AFTER_EXIT = 300.0
+
+
+class Session:
+    """One exec. ``exit_code`` is ``None`` until it ended."""
+
+    def __init__(
+        self, exec_id: str, container: model.Container, request: wire.ExecCreateRequest
+    ) -> None:
+        self.id = exec_id
+        self.container = container
+        self.request = request
+        self.keys = detachkeys.parse(request.detach_keys)
+        self.running = False
+        self.started = False
+        self.pid = 0
+        self.exit_code: int | None = None
+        self.path = ""
+        self.created = time.monotonic()
+
+
+def create(
+    core: engine.Core, container: model.Container, request: wire.ExecCreateRequest
+) -> Session:
+    """Register an exec. Raises ``Conflict`` when the container does not run."""
+    _require_running(container)
+    if not request.cmd or not request.cmd[0]:
+        raise errdefs.InvalidParameter("No exec command specified")
+    process.checked_args(request.cmd)
+    process.merge_env([], request.env)
+    process.checked_cwd(request.working_dir)
+    session = Session(secrets.token_hex(32), container, request)
+    _forget_old(core, container)
+    core.execs[session.id] = session
+    container.execs.add(session.id)
+    emit.container(core, container, _action("exec_create", request), execID=session.id)
+    return session
+
+
+def _action(verb: str, request: wire.ExecCreateRequest) -> str:
+    return f"{verb}: {' '.join(request.cmd or [])}"
+
+
+def _require_running(container: model.Container) -> None:
+    if container.state.status is model.Status.PAUSED:
+        raise errdefs.Conflict(
+            f"container {container.name} is paused, unpause the container before exec"
+        )
+    if container.state.status is model.Status.RESTARTING:
+        raise errdefs.Conflict(
+            f"container {container.id} is restarting, wait until the container is running"
+        )
+    if not container.running:
+        raise errdefs.Conflict(f"container {container.id} is not running")
+
+
+def _forget_old(core: engine.Core, container: model.Container) -> None:
+    now = time.monotonic()
+    for exec_id in list(container.execs):
+        old = core.execs.get(exec_id)
+        if old is None or (not old.running and now - old.created > _KEPT_AFTER_EXIT):
+            core.execs.pop(exec_id, None)
+            container.execs.discard(exec_id)
+
+
+def get(core: engine.Core, exec_id: str) -> Session:
+    """The exec of that id. Raises ``NotFound``."""
+    session = core.execs.get(exec_id)
+    if session is None:
+        raise errdefs.NotFound(f"No such exec instance: {exec_id}")
+    return session
+
+
+def check_start(session: Session) -> None:
+    """Raise ``Conflict`` when the exec can't be started (any more)."""
+    if session.started:
+        state = "has already run" if session.exit_code is not None else "is already running"
+        raise errdefs.Conflict(f"exec instance {session.id} {state}: create a new one")
+    _require_running(session.container)
+
+
+def _process(core: engine.Core, session: Session, size: list[int] | None) -> dict[str, Any]:
+    bundle = core.bundle(session.container.id)
+    with open(os.path.join(bundle, "config.json"), "rb") as file:
+        base = msgspec.json.decode(file.read())["process"]
+    request = session.request
+    user = None
+    if request.user:
+        user = rootfiles.user(os.path.join(bundle, "rootfs"), request.user, None)
+    return process.exec_process(base, request, user, kernel_caps=specs.kernel_caps(core), size=size)
+
+
+async def start(
+    core: engine.Core,
+    session: Session,
+    client: streams.Client | None,
+    *,
+    size: list[int] | None = None,
+) -> None:
+    """Run the exec; with a client, until its session ends, else until the process runs.
+
+    Raises what the runtime says of an unusable command; the exit code is then 126 or 127.
+    """
+    check_start(session)
+    session.started = True
+    request = session.request
+    chosen = core.runtime(session.container.record.runtime)
+    session.path = os.path.join(core.bundle(session.container.id), "exec", session.id[:32])
+    run: conmon.ConmonExec | None = None
+    emit.container(core, session.container, _action("exec_start", request), execID=session.id)
+    try:
+        os.makedirs(os.path.dirname(session.path), mode=0o700, exist_ok=True)
+        run = await chosen.exec(
+            runtime.ExecBundle(
+                id=session.id,
+                container=session.container.id,
+                path=session.path,
+                process=await asyncio.to_thread(_process, core, session, size),
+                terminal=request.tty,
+                stdin=request.attach_stdin,
+            )
+        )
+        attached = None
+        if client is not None:
+            attached = streams.Session(
+                client,
+                raw=request.tty,
+                stdin=request.attach_stdin,
+                stdout=request.attach_stdout,
+                stderr=request.attach_stderr,
+                keys=session.keys if request.tty else None,
+                closes_stdin=not request.tty,
+            )
+            attached.connect(run.socket_path)
+        session.pid = await run.go()
+        session.running = True
+    except BaseException as error:
+        session.exit_code = (
+            127
+            if isinstance(error, errors.CommandNotFound)
+            else 126
+            if isinstance(error, errors.CommandNotExecutable)
+            else 128
+        )
+        if run is not None:
+            await run.close()
+        shutil.rmtree(session.path, ignore_errors=True)
+        raise
+    ending = core.tasks.spawn(_ended(core, session, run), f"exec {session.id[:12]}")
+    if attached is not None:
+        await attached.run()
+        if not attached.detached and client is not None and not client.gone:
+            await asyncio.shield(ending)
+
+
+async def _ended(core: engine.Core, session: Session, run: conmon.ConmonExec) -> None:
+    try:
+        session.exit_code = await run.wait()
+    finally:
+        session.running = False
+        session.created = time.monotonic()
+        if session.exit_code is None:
+            session.exit_code = 137
+        await run.close()
+        shutil.rmtree(session.path, ignore_errors=True)
+        emit.container(
+            core,
+            session.container,
+            "exec_die",
+            execID=session.id,
+            exitCode=str(session.exit_code),
+        )
+
+
+def failure_text(session: Session, message: str) -> bytes:
+    """What a client that is already attached is told about a failed start."""
+    text = f"{message}\r\n".encode()
+    return text if session.request.tty else stdcopy.header(1, len(text)) + text
+
+
+def resize(session: Session, rows: int, columns: int) -> None:
+    """Give the exec's terminal a size. Raises ``Conflict`` when it does not run."""
+    if not session.running:
+        raise errdefs.Conflict(f"exec instance {session.id} is not running: it has no terminal")
+    try:
+        conmon.resize(session.path, rows, columns)
+    except OSError as error:
+        raise errdefs.Conflict(f"exec instance {session.id} has ended") from error
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """The exec as ExecInspect shows it."""
+    request = session.request
+    command = request.cmd or [""]
+    return {
+        "CanRemove": session.exit_code is not None,
+        "ContainerID": session.container.id,
+        "DetachKeys": request.detach_keys,
+        "ExitCode": session.exit_code,
+        "ID": session.id,
+        "OpenStderr": request.attach_stderr,
+        "OpenStdin": request.attach_stdin,
+        "OpenStdout": request.attach_stdout,
+        "ProcessConfig": {
+            "arguments": command[1:],
+            "entrypoint": command[0],
+            "privileged": request.privileged,
+            "tty": request.tty,
+            **({"user": request.user} if request.user else {}),
+        },
+        "Running": session.running,
+        "Pid": session.pid if session.running else 0,
+    }

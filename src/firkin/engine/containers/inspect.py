@@ -1,0 +1,284 @@
+"""ContainerInspect and ContainerList: a container in the words of the Engine API."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine import rootfs
+from firkin.engine.containers import clock, model, mounts, netmode
+from firkin.oci import security
+from firkin.types import base, container, network
+
+_RUNNING = (model.Status.RUNNING, model.Status.PAUSED)
+
+
+def _state(subject: model.Container) -> dict[str, Any]:
+    state = subject.state
+    shown: dict[str, Any] = base.to_builtins(
+        container.State(
+            status=state.status.value,
+            running=state.status in _RUNNING or state.status is model.Status.RESTARTING,
+            paused=state.status is model.Status.PAUSED,
+            restarting=state.status is model.Status.RESTARTING,
+            oom_killed=state.oom_killed,
+            dead=state.status is model.Status.DEAD,
+            pid=state.pid,
+            exit_code=state.exit_code,
+            error=state.error,
+            started_at=clock.rfc3339(state.started_at),
+            finished_at=clock.rfc3339(state.finished_at),
+        )
+    )
+    return shown
+
+
+def source_of(core: engine.Core, record: model.MountRecord) -> str:
+    """The host's path of a mount."""
+    if record.type == "volume":
+        try:
+            return core.volumes.mountpoint(record.name)
+        except errdefs.NotFound:
+            return ""
+    return record.source
+
+
+def points(core: engine.Core, subject: model.Container) -> list[dict[str, Any]]:
+    """The Mounts of inspect and ps."""
+    return [base.to_builtins(mounts.point(m, source_of(core, m))) for m in subject.record.mounts]
+
+
+def port_map(
+    subject: model.Container, endpoint: network.Endpoint | None
+) -> dict[str, list[dict[str, str]] | None]:
+    """NetworkSettings.Ports: exposed ports, with where they are published."""
+    ports: dict[str, list[dict[str, str]] | None] = {}
+    if not subject.running:
+        return ports
+    for text in subject.record.config.exposed_ports or {}:
+        numbers, proto = netmode.parse_port(text)
+        for number in numbers:
+            ports[f"{number}/{proto}"] = None
+    for port in endpoint.ports if endpoint else ():
+        key = f"{port.container_port}/{port.proto}"
+        bindings = ports.get(key) or []
+        bindings.append({"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)})
+        ports[key] = bindings
+    return dict(sorted(ports.items()))
+
+
+def endpoints(core: engine.Core, subject: model.Container) -> dict[str, Any]:
+    """NetworkSettings.Networks."""
+    found = {}
+    live = core.network.endpoint(subject.id)
+    known = {n.name: n for n in core.network.networks()}
+    for name, asked in subject.record.networks.items():
+        settings = base.to_builtins(asked)
+        settings["MacAddress"] = ""
+        if (net := known.get(name)) is not None:
+            settings["NetworkID"] = net.id
+        if live is not None and live.network_name == name and subject.running:
+            settings["NetworkID"] = live.network_id
+            settings["EndpointID"] = live.id
+            settings["Gateway"] = live.gateway
+            settings["IPAddress"] = live.ipv4_address
+            settings["MacAddress"] = live.mac_address
+            settings["IPPrefixLen"] = live.prefix_len
+        found[name] = settings
+    return found
+
+
+def _network_settings(
+    core: engine.Core, subject: model.Container, version: tuple[int, int]
+) -> dict[str, Any]:
+    live = core.network.endpoint(subject.id) if subject.running else None
+    networks = endpoints(core, subject)
+    settings: dict[str, Any] = {
+        "SandboxID": live.id if live else "",
+        "SandboxKey": live.netns if live else "",
+        "Ports": port_map(subject, live),
+        "Networks": networks,
+    }
+    if version < (1, 52):
+        first = networks.get(subject.record.host.network_mode, {})
+        default = subject.record.host.network_mode == "bridge"
+        settings |= {
+            "Bridge": "",
+            "HairpinMode": False,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": None,
+            "SecondaryIPv6Addresses": None,
+            "EndpointID": first.get("EndpointID", "") if default else "",
+            "Gateway": first.get("Gateway", "") if default else "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": first.get("IPAddress", "") if default else "",
+            "IPPrefixLen": first.get("IPPrefixLen", 0) if default else 0,
+            "IPv6Gateway": "",
+            "MacAddress": first.get("MacAddress", "") if default else "",
+        }
+    return settings
+
+
+def _host_config(core: engine.Core, subject: model.Container) -> dict[str, Any]:
+    host = subject.record.host
+    shown: dict[str, Any] = base.to_builtins(host)
+    options = security.parse(host.security_opt, apparmor_available=core.host.apparmor)
+    masked, readonly = security.system_paths(host, options)
+    shown["MaskedPaths"] = masked or None
+    shown["ReadonlyPaths"] = readonly or None
+    shown["LogConfig"]["Config"] = host.log_config.config or {}
+    shown["PortBindings"] = shown["PortBindings"] or {}
+    shown["Isolation"] = ""
+    for key in ("Mounts", "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init"):
+        if shown.get(key) is None:
+            shown.pop(key, None)
+    return shown
+
+
+def _config(subject: model.Container, version: tuple[int, int]) -> dict[str, Any]:
+    shown: dict[str, Any] = base.to_builtins(subject.record.config)
+    for key in (
+        "NetworkDisabled", "MacAddress", "StopSignal", "StopTimeout", "Shell", "Healthcheck",
+        "ArgsEscaped", "ExposedPorts",
+    ):  # fmt: skip
+        if shown.get(key) is None:
+            shown.pop(key, None)
+    shown["Labels"] = shown["Labels"] or {}
+    if version >= (1, 52):
+        shown.pop("MacAddress", None)
+    return shown
+
+
+async def inspect(
+    core: engine.Core,
+    subject: model.Container,
+    *,
+    size: bool = False,
+    version: tuple[int, int] = (1, 56),
+) -> dict[str, Any]:
+    """The answer of ContainerInspect for an API version."""
+    record = subject.record
+    home = core.home(subject.id)
+    execs = [
+        exec_id
+        for exec_id in subject.execs
+        if (found := core.execs.get(exec_id)) is not None and found.running
+    ]
+    shown: dict[str, Any] = {
+        "Id": subject.id,
+        "Created": clock.rfc3339(subject.created),
+        "Path": record.args[0],
+        "Args": record.args[1:],
+        "State": _state(subject),
+        "Image": record.image_id,
+        "ResolvConfPath": f"{home}/resolv.conf",
+        "HostnamePath": f"{home}/hostname",
+        "HostsPath": f"{home}/hosts",
+        "LogPath": core.log_path(subject.id) if record.host.log_config.type != "none" else "",
+        "Name": f"/{subject.name}",
+        "RestartCount": subject.state.restart_count,
+        "Driver": core.images.snapshots.name,
+        "Platform": record.platform,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": execs or None,
+        "HostConfig": _host_config(core, subject),
+        "GraphDriver": {"Name": core.images.snapshots.name, "Data": {}},
+        "Mounts": points(core, subject),
+        "Config": _config(subject, version),
+        "NetworkSettings": _network_settings(core, subject, version),
+    }
+    if size:
+        shown["SizeRw"], shown["SizeRootFs"] = await sizes(core, subject)
+    return shown
+
+
+async def sizes(core: engine.Core, subject: model.Container) -> tuple[int, int]:
+    """Bytes of the writable layer, and of the whole root file system."""
+    own = await rootfs.usage(core, subject.id)
+    try:
+        below = core.images.resolve(subject.record.image_id).size
+    except errdefs.NotFound:
+        below = 0
+    return own, own + below
+
+
+def status_text(subject: model.Container) -> str:
+    """The STATUS column of ps."""
+    state = subject.state
+    now = time.time_ns()
+    status = state.status
+    if status in _RUNNING:
+        up = f"Up {clock.ago((now - state.started_at) / 1e9)}"
+        return f"{up} (Paused)" if status is model.Status.PAUSED else up
+    if status is model.Status.RESTARTING:
+        return f"Restarting ({state.exit_code}) {_ago(now, state.finished_at)}"
+    if status is model.Status.REMOVING:
+        return "Removal In Progress"
+    if status is model.Status.DEAD:
+        return "Dead"
+    if status is model.Status.CREATED:
+        return "Created"
+    return f"Exited ({state.exit_code}) {_ago(now, state.finished_at)}"
+
+
+def _ago(now: int, then: int) -> str:
+    return f"{clock.ago((now - then) / 1e9)} ago"
+
+
+def ports(core: engine.Core, subject: model.Container) -> list[container.PortSummary]:
+    """The Ports of ps."""
+    found = []
+    live = core.network.endpoint(subject.id) if subject.running else None
+    for key, bindings in port_map(subject, live).items():
+        number, _, proto = key.partition("/")
+        if bindings is None:
+            found.append(container.PortSummary(private_port=int(number), type=proto))
+        for binding in bindings or ():
+            found.append(
+                container.PortSummary(
+                    ip=binding["HostIp"],
+                    private_port=int(number),
+                    public_port=int(binding["HostPort"]),
+                    type=proto,
+                )
+            )
+    return found
+
+
+def command_text(subject: model.Container) -> str:
+    """The COMMAND column of ps, whole."""
+    words = []
+    for index, arg in enumerate(subject.record.args):
+        words.append(f"'{arg}'" if index and (" " in arg or not arg) else arg)
+    return " ".join(words)
+
+
+async def summary(core: engine.Core, subject: model.Container, *, size: bool) -> dict[str, Any]:
+    """One container of ContainerList."""
+    record = subject.record
+    shown: dict[str, Any] = {
+        "Id": subject.id,
+        "Names": [f"/{subject.name}"],
+        "Image": record.config.image,
+        "ImageID": record.image_id,
+        "Command": command_text(subject),
+        "Created": subject.created // 1_000_000_000,
+        "Ports": base.to_builtins(ports(core, subject)),
+        "Labels": record.config.labels or {},
+        "State": subject.state.status.value,
+        "Status": status_text(subject),
+        "HostConfig": {"NetworkMode": record.host.network_mode},
+        "NetworkSettings": {"Networks": endpoints(core, subject)},
+        "Mounts": points(core, subject),
+    }
+    if record.host.annotations:
+        shown["HostConfig"]["Annotations"] = record.host.annotations
+    if size:
+        shown["SizeRw"], shown["SizeRootFs"] = await sizes(core, subject)
+    return shown

@@ -1,0 +1,51 @@
+"""Taking back what a start made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+
+from firkin.engine import core as engine
+from firkin.engine.containers import model, specs
+from firkin.linux import cgroup
+from firkin.linux import mount as kernel
+
+
+async def release(core: engine.Core, container: model.Container) -> None:
+    """Take back everything that a start made. Idempotent; never raises for what is gone already.
+
+    Used when a start fails, when a container has ended, and for what an engine that was killed
+    left behind.
+    """
+    bundle = core.bundle(container.id)
+    runtime_work = core.runtime(container.record.runtime).delete(container.id)
+    network_work = core.network.release(container.id)
+    results = await asyncio.gather(runtime_work, network_work, return_exceptions=True)
+    group = specs.cgroup_path(container.record, container.id)
+    await asyncio.to_thread(_clear, core.host.cgroup, bundle, group)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def unknown(core: engine.Core, container_id: str) -> None:
+    """The same for a container that is in no database: its creation was cut short."""
+    for runtime in core.runtimes.values():
+        await runtime.delete(container_id)
+    await core.network.release(container_id)
+    bundle = core.bundle(container_id)
+    await asyncio.to_thread(_clear, core.host.cgroup, bundle, f"/firkin/{container_id}")
+
+
+def _clear(layout: cgroup.Layout, bundle: str, group: str) -> None:
+    for pid in cgroup.pids(layout, group):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    cgroup.remove(layout, group)
+    if os.path.exists(bundle):
+        for point in list(kernel.mounted_below(bundle)):
+            kernel.unmount(point)
+        shutil.rmtree(bundle, ignore_errors=True)

@@ -1,0 +1,91 @@
+"""ContainerDelete."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine.containers import emit, model, release, stop
+from firkin.linux import pidfd
+
+
+async def remove(
+    core: engine.Core, container: model.Container, *, force: bool = False, volumes: bool = False
+) -> None:
+    """Remove a container and, with ``volumes``, its anonymous volumes.
+
+    Raises ``Conflict`` when it runs and ``force`` is not given, or when it is being removed.
+    """
+    await stop.cancel_restart(core, container)
+    if container.running:
+        if not force:
+            state = "paused" if container.state.status is model.Status.PAUSED else "running"
+            advice = "unpause and stop" if state == "paused" else "stop"
+            raise errdefs.Conflict(
+                f"cannot remove container {container.name!r}: container is {state}: {advice} the "
+                "container before removing or force remove"
+            )
+        await _kill(core, container)
+    async with container.lock:
+        if not core.containers.has_id(container.id):
+            if force:
+                return
+            raise errdefs.NotFound(f"No such container: {container.id}")
+        if container.state.status is model.Status.REMOVING:
+            raise errdefs.Conflict(f"removal of container {container.id} is already in progress")
+        container.move(model.Status.REMOVING)
+        await core.containers.save(container)
+        try:
+            await erase(core, container)
+        except BaseException as error:
+            container.move(model.Status.DEAD)
+            container.state.error = str(error)
+            with contextlib.suppress(errdefs.FirkinError):
+                await core.containers.save(container)
+            container.finish_removal_waiters(str(error))
+            raise
+    used = core.volumes.forget_user(container.id)
+    emit.container(core, container, "destroy")
+    container.finish_removal_waiters()
+    for name in used if volumes else ():
+        with contextlib.suppress(errdefs.NotFound, errdefs.Conflict):
+            if core.volumes.get(name).anonymous:
+                await core.volumes.remove(name)
+                emit.volume(core, name, "destroy")
+
+
+async def _kill(core: engine.Core, container: model.Container) -> None:
+    async with container.lock:
+        container.state.stopped_by_user = True
+        if container.running:
+            if container.pidfd >= 0 and pidfd.send(container.pidfd, signal.SIGKILL):
+                emit.container(core, container, "kill", signal="9")
+            if container.state.status is model.Status.PAUSED:
+                await core.runtime(container.record.runtime).resume(container.id)
+    with contextlib.suppress(errdefs.NotModified):
+        await stop.stop(core, container, timeout=0, stop_signal="SIGKILL")
+
+
+async def erase(core: engine.Core, container: model.Container) -> None:
+    """Everything of a container that is not in memory; the caller holds the lock. Idempotent."""
+    for exec_id in list(container.execs):
+        core.execs.pop(exec_id, None)
+    for client in container.pending:
+        client.abandon("the container was removed")
+    container.pending.clear()
+    if os.path.exists(core.bundle(container.id)):
+        await release.release(core, container)
+    await core.images.remove_rootfs(container.id)
+    await core.containers.drop(container)
+    await asyncio.to_thread(shutil.rmtree, core.home(container.id), ignore_errors=True)
+
+
+async def quietly(core: engine.Core, container: model.Container) -> None:
+    """Remove a container that asked for it with ``--rm``; it may be gone already."""
+    with contextlib.suppress(errdefs.Conflict, errdefs.NotFound):
+        await remove(core, container, force=True, volumes=True)

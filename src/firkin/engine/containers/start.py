@@ -1,0 +1,279 @@
+"""ContainerStart: rootfs, volumes, network, spec, monitor, process; all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import msgspec
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine import rootfs as rootfs_of
+from firkin.engine.containers import (
+    emit,
+    etcfiles,
+    model,
+    netmode,
+    release,
+    remove,
+    specs,
+)
+from firkin.linux import mount as kernel
+from firkin.linux import pidfd
+from firkin.runtime import errors, runtime
+from firkin.types import mount, network
+
+
+async def start(core: engine.Core, container: model.Container) -> None:
+    """Start a container.
+
+    Raises ``NotModified`` when it runs already, ``Conflict`` when it is being removed, and what the
+    runtime says of an unusable command (``CommandNotFound``, ``CommandNotExecutable``). When it
+    raises, the container is as it was, with the reason in its state.
+    """
+    try:
+        async with container.lock:
+            await locked(core, container)
+    except errdefs.NotModified:
+        raise
+    except errdefs.FirkinError:
+        if container.record.host.auto_remove and not container.running:
+            await remove.quietly(core, container)
+        raise
+
+
+async def locked(core: engine.Core, container: model.Container) -> None:
+    """The same for a caller that holds the container's lock."""
+    status = container.state.status
+    if status is model.Status.RUNNING:
+        raise errdefs.NotModified(f"container {container.name} is already started")
+    if status is model.Status.PAUSED:
+        raise errdefs.Conflict(
+            f"cannot start a paused container, try unpause instead: {container.name}"
+        )
+    if model.Status.RUNNING not in model.MOVES[status]:
+        raise errdefs.Conflict(
+            f"container {container.name} is marked for removal ({status}) and cannot be started"
+        )
+    try:
+        await _launch(core, container)
+    except BaseException as error:
+        await _failed(core, container, error)
+        raise
+    container.started_monotonic = time.monotonic()
+    emit.container(core, container, "start")
+
+
+async def _failed(core: engine.Core, container: model.Container, error: BaseException) -> None:
+    """Keep why a start failed, and tell those who wait."""
+    state = container.state
+    state.error = str(error) or type(error).__name__
+    if isinstance(error, errors.CommandNotFound):
+        state.exit_code = 127
+    elif isinstance(error, errors.CommandNotExecutable):
+        state.exit_code = 126
+    else:
+        state.exit_code = 128
+    pending, container.pending = container.pending, []
+    for client in pending:
+        client.abandon(state.error)
+    with contextlib.suppress(errdefs.FirkinError):
+        await core.containers.save(container)
+
+
+async def _launch(core: engine.Core, container: model.Container) -> None:
+    record, state = container.record, container.state
+    chosen = core.runtime(record.runtime)
+    bundle = core.bundle(container.id)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(release.release, core, container)
+        await asyncio.to_thread(_fresh_directory, bundle)
+        rootfs = os.path.join(bundle, "rootfs")
+        os.mkdir(rootfs, mode=0o755)
+        endpoint, _, sources = await _all(
+            _connect(core, container),
+            rootfs_of.mount(core, container.id, rootfs),
+            _volumes(core, container),
+        )
+        if record.host.ipc_mode == "shareable":
+            shm = specs.shm_path(core, container.id)
+            os.mkdir(shm)
+            kernel.mount(
+                "shm",
+                shm,
+                "tmpfs",
+                kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC,
+                f"mode=1777,size={record.host.shm_size}",
+            )
+        etc = _etc_files(core, container, endpoint)
+        document = await asyncio.to_thread(
+            specs.build,
+            core,
+            container,
+            rootfs=rootfs,
+            sources=sources,
+            etc=etc,
+            endpoint=endpoint,
+        )
+        with open(os.path.join(bundle, "config.json"), "wb") as file:
+            file.write(msgspec.json.encode(document))
+        logged = record.host.log_config.type != "none"
+        made = await chosen.create(
+            runtime.Bundle(
+                id=container.id,
+                path=bundle,
+                log_path=core.log_path(container.id) if logged else "",
+                terminal=record.config.tty,
+                stdin=record.config.open_stdin,
+                stdin_once=record.config.stdin_once,
+            )
+        )
+        undo.callback(_end_monitor, made)
+        socket_path = os.path.join(bundle, "attach")
+        pending, container.pending = container.pending, []
+        for client in pending:
+            client.connect(socket_path)
+        await chosen.start(container.id)
+        undo.pop_all()
+    container.move(model.Status.RUNNING)
+    state.pid, state.pid_started = made.pid, made.pid_started
+    state.monitor, state.monitor_started = made.monitor, made.monitor_started
+    state.exit_code, state.error, state.oom_killed = 0, "", False
+    state.started_at = time.time_ns()
+    state.stopped_by_user = False
+    state.boot_id = core.host.boot_id
+    core.supervisor.watch(core, container)
+    await core.containers.save(container)
+
+
+async def _all(*work: Awaitable[Any]) -> list[Any]:
+    """Run steps that are independent of each other at once; all have ended when one fails."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def _fresh_directory(path: str) -> None:
+    kernel_mounts = list(kernel.mounted_below(path)) if os.path.exists(path) else []
+    for point in kernel_mounts:
+        kernel.unmount(point)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path, mode=0o711)
+
+
+def _end_monitor(made: runtime.Monitored) -> None:
+    fd = pidfd.open_process(made.monitor, made.monitor_started)
+    if fd is not None:
+        pidfd.send(fd, 9)
+        os.close(fd)
+    pidfd.reap(made.monitor)
+
+
+async def _connect(core: engine.Core, container: model.Container) -> network.Endpoint | None:
+    record = container.record
+    mode = record.host.network_mode
+    if mode == "host" or netmode.shared_with(mode):
+        return None
+    settings = record.networks.get(mode)
+    static = settings.ipam_config.ipv4_address if settings and settings.ipam_config else ""
+    mac = (settings.mac_address if settings else "") or record.config.mac_address or ""
+    disabled = bool(record.config.network_disabled)
+    endpoint = await core.network.connect(
+        network.EndpointRequest(
+            container_id=container.id,
+            container_name=container.name,
+            network="none" if disabled else mode,
+            ports=tuple(netmode.published(record.config, record.host)),
+            mac_address=mac,
+            ipv4_address=static,
+        )
+    )
+    emit.network(core, container, "connect")
+    return endpoint
+
+
+async def _volumes(core: engine.Core, container: model.Container) -> dict[str, str]:
+    sources = {}
+    for planned in container.record.mounts:
+        if planned.type == "volume":
+            sources[planned.destination] = await core.volumes.mount(planned.name)
+            emit.volume(
+                core, planned.name, "mount",
+                container=container.id, destination=planned.destination,
+                **{"read/write": str(planned.rw).lower(), "propagation": planned.propagation},
+            )  # fmt: skip
+        elif planned.type == "bind":
+            sources[planned.destination] = planned.source
+            if not os.path.lexists(planned.source):
+                raise errdefs.InvalidParameter(
+                    f"invalid mount config for type 'bind': bind source path does not exist: "
+                    f"{planned.source}"
+                )
+    return sources
+
+
+def _etc_files(
+    core: engine.Core, container: model.Container, endpoint: network.Endpoint | None
+) -> list[mount.Mount]:
+    """Write the /etc files (or find those of the container whose network is shared)."""
+    record = container.record
+    home = core.home(container.id)
+    mode = record.host.network_mode
+    if shared := netmode.shared_with(mode):
+        home = core.home(core.containers.get(shared).id)
+    else:
+        hostname = record.config.hostname or core.host.hostname
+        host_text = _read("/etc/resolv.conf")
+        etcfiles.write(home, "hostname", hostname + "\n")
+        gateway = endpoint.gateway if endpoint else "127.0.0.1"
+        if mode == "host":
+            text = _read("/etc/hosts") + "".join(
+                etcfiles.extra_host(entry, gateway) for entry in record.host.extra_hosts or []
+            )
+        else:
+            text = etcfiles.hosts(
+                hostname,
+                record.config.domainname,
+                endpoint,
+                record.host.extra_hosts or [],
+                gateway,
+            )
+        etcfiles.write(home, "hosts", text)
+        etcfiles.write(
+            home,
+            "resolv.conf",
+            etcfiles.resolv_conf(
+                host_text,
+                record.host,
+                dns=core.config.dns,
+                search=core.config.dns_search,
+                options=core.config.dns_opts,
+                host_network=mode == "host",
+            ),
+        )
+    writable = "ro" if record.host.readonly_rootfs else "rw"
+    return [
+        mount.Mount(
+            destination=f"/etc/{name}",
+            type="bind",
+            source=os.path.join(home, name),
+            options=("rbind", "rprivate", writable),
+        )
+        for name in ("hostname", "hosts", "resolv.conf")
+    ]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

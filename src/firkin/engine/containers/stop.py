@@ -1,0 +1,138 @@
+"""ContainerStop, ContainerKill, ContainerPause and ContainerUnpause."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine.containers import emit, limits, model
+from firkin.linux import pidfd
+
+DEFAULT_TIMEOUT = 10
+_KILL_PATIENCE = 10.0
+
+
+async def _ends_within(container: model.Container, seconds: float | None) -> bool:
+    waiter: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+    if not container.running:
+        return True
+    container.exit_waiters.append(waiter)
+    try:
+        await asyncio.wait_for(waiter, seconds)
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        if waiter in container.exit_waiters:
+            container.exit_waiters.remove(waiter)
+
+
+async def _cancel_restart(core: engine.Core, container: model.Container) -> bool:
+    if container.state.status is not model.Status.RESTARTING:
+        return False
+    if container.restarting is not None:
+        container.restarting.cancel()
+        container.restarting = None
+    container.move(model.Status.EXITED)
+    container.state.stopped_by_user = True
+    await core.containers.save(container)
+    return True
+
+
+async def cancel_restart(core: engine.Core, container: model.Container) -> bool:
+    """Give up a restart that the policy has in mind; tells whether there was one."""
+    async with container.lock:
+        return await _cancel_restart(core, container)
+
+
+async def stop(
+    core: engine.Core,
+    container: model.Container,
+    *,
+    timeout: int | None = None,
+    stop_signal: str = "",
+) -> None:
+    """Ask the process to end, and kill it when it has not after ``timeout`` seconds (-1: never).
+
+    Raises ``NotModified`` when it does not run, ``InvalidParameter`` for an unknown signal.
+    """
+    config = container.record.config
+    number = limits.signal_number(stop_signal or config.stop_signal or "SIGTERM")
+    if timeout is None:
+        timeout = config.stop_timeout if config.stop_timeout is not None else DEFAULT_TIMEOUT
+    async with container.lock:
+        if await _cancel_restart(core, container):
+            emit.container(core, container, "stop")
+            return
+        if not container.running:
+            raise errdefs.NotModified(f"container {container.name} is already stopped")
+        container.state.stopped_by_user = True
+        await core.containers.save(container)
+        if container.state.status is model.Status.PAUSED:
+            await _thaw(core, container)
+        _signal(core, container, number)
+    if not await _ends_within(container, None if timeout < 0 else timeout):
+        _signal(core, container, signal.SIGKILL)
+        if not await _ends_within(container, _KILL_PATIENCE):
+            await core.runtime(container.record.runtime).kill_all(container.id)
+            if not await _ends_within(container, _KILL_PATIENCE):
+                raise errdefs.System(
+                    f"container {container.name} did not end after SIGKILL: a process in it is "
+                    "stuck in the kernel"
+                )
+    async with container.lock:  # the clean-up after the exit is done when this is ours
+        emit.container(core, container, "stop")
+
+
+def _signal(core: engine.Core, container: model.Container, number: int) -> None:
+    if container.pidfd >= 0 and pidfd.send(container.pidfd, number):
+        emit.container(core, container, "kill", signal=str(number))
+
+
+async def _thaw(core: engine.Core, container: model.Container) -> None:
+    await core.runtime(container.record.runtime).resume(container.id)
+    container.move(model.Status.RUNNING)
+
+
+async def kill(core: engine.Core, container: model.Container, text: str) -> None:
+    """Send a signal. SIGKILL also ends a paused container and forbids its restart.
+
+    Raises ``Conflict`` when it does not run, ``InvalidParameter`` for an unknown signal.
+    """
+    number = limits.signal_number(text or "SIGKILL")
+    async with container.lock:
+        container.require_running("kill")
+        fatal = number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+        stop_number = limits.signal_number(container.record.config.stop_signal or "SIGTERM")
+        if number == signal.SIGKILL or (fatal and number == stop_number):
+            container.state.stopped_by_user = True
+            await core.containers.save(container)
+        _signal(core, container, number)
+        if number == signal.SIGKILL and container.state.status is model.Status.PAUSED:
+            await _thaw(core, container)
+    if number == signal.SIGKILL:
+        await _ends_within(container, _KILL_PATIENCE)
+
+
+async def pause(core: engine.Core, container: model.Container) -> None:
+    """Freeze all processes. Raises ``Conflict`` unless it runs and is not paused."""
+    async with container.lock:
+        if container.state.status is model.Status.PAUSED:
+            raise errdefs.Conflict(f"Container {container.id} is already paused")
+        container.require_running("pause")
+        await core.runtime(container.record.runtime).pause(container.id)
+        container.move(model.Status.PAUSED)
+        await core.containers.save(container)
+    emit.container(core, container, "pause")
+
+
+async def unpause(core: engine.Core, container: model.Container) -> None:
+    """Let the processes go on. Raises ``Conflict`` unless it is paused."""
+    async with container.lock:
+        if container.state.status is not model.Status.PAUSED:
+            raise errdefs.Conflict(f"Container {container.id} is not paused")
+        await _thaw(core, container)
+        await core.containers.save(container)
+    emit.container(core, container, "unpause")

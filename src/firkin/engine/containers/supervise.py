@@ -1,0 +1,158 @@
+"""Following running containers to their end, and beyond it if their policy says so.
+
+A container has ended when its monitor has: conmon collects the process, drains its output into the
+log, writes the exit code and leaves. The engine holds a pidfd of the monitor, so it is told by the
+kernel, whether it started the monitor itself or found it after a restart.
+
+Restart policies: the first restart comes after 100 ms and each further one after twice the wait
+before, up to a minute; a container that ran for ten seconds starts over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine.containers import emit, model, release
+from firkin.linux import pidfd
+from firkin.runtime import conmon, runtime
+
+_FIRST = 0.1
+_LONGEST = 60.0
+_GOOD_RUN = 10.0
+
+Verb = Callable[[engine.Core, model.Container], Awaitable[None]]
+
+
+class Supervisor:
+    """Watches monitors. ``start`` (the caller holds the lock) and ``remove`` are the verbs that the
+    end of a container may call for."""
+
+    def __init__(self, start: Verb, remove: Verb) -> None:
+        self._start = start
+        self._remove = remove
+
+    def watch(self, core: engine.Core, container: model.Container) -> bool:
+        """Begin to follow a running container; tells whether its monitor is (still) there."""
+        state = container.state
+        container.pidfd = _or_none(pidfd.open_process(state.pid, state.pid_started))
+        container.monitor_fd = _or_none(pidfd.open_process(state.monitor, state.monitor_started))
+        if container.monitor_fd < 0:
+            return False
+        loop = asyncio.get_running_loop()
+        fd, monitor = container.monitor_fd, state.monitor
+
+        def gone() -> None:
+            loop.remove_reader(fd)
+            pidfd.reap(monitor)
+            core.tasks.spawn(self.ended(core, container), f"end of {container.short}")
+
+        loop.add_reader(fd, gone)
+        return True
+
+    async def ended(self, core: engine.Core, container: model.Container) -> None:
+        """The monitor has gone: record the exit, clean up, and follow the container's policy."""
+        async with container.lock:
+            if not container.running:
+                return
+            found = conmon.exit_of(core.bundle(container.id))
+            if found is None:
+                found = await _orphaned(core, container)
+            unwatch(container)
+            again = await finish(core, container, found)
+            await release.release(core, container)
+            emit.network(core, container, "disconnect")
+        if again:
+            self.schedule(core, container)
+        elif container.record.host.auto_remove:
+            await self._remove(core, container)
+
+    def schedule(self, core: engine.Core, container: model.Container) -> None:
+        """Start the container again after its back-off."""
+        ran = time.monotonic() - container.started_monotonic
+        fresh = ran >= _GOOD_RUN or not container.backoff
+        container.backoff = _FIRST if fresh else min(container.backoff * 2, _LONGEST)
+        container.restarting = core.tasks.spawn(
+            self._again(core, container), f"restart of {container.short}"
+        )
+
+    async def _again(self, core: engine.Core, container: model.Container) -> None:
+        await asyncio.sleep(container.backoff)
+        async with container.lock:
+            if container.state.status is not model.Status.RESTARTING:
+                return
+            container.state.restart_count += 1
+            try:
+                await self._start(core, container)
+            except errdefs.FirkinError:
+                container.move(model.Status.EXITED)
+                container.state.finished_at = time.time_ns()
+                await core.containers.save(container)
+
+
+def _or_none(fd: int | None) -> int:
+    return -1 if fd is None else fd
+
+
+def unwatch(container: model.Container) -> None:
+    """Stop following."""
+    for fd in (container.monitor_fd, container.pidfd):
+        if fd >= 0:
+            asyncio.get_running_loop().remove_reader(fd)
+            os.close(fd)
+    container.monitor_fd = container.pidfd = -1
+
+
+async def _orphaned(core: engine.Core, container: model.Container) -> runtime.Exit:
+    """The monitor was killed before its container ended: end that too, its streams are lost."""
+    await core.runtime(container.record.runtime).kill_all(container.id)
+    if container.pidfd >= 0:
+        pidfd.send(container.pidfd, 9)
+    return runtime.Exit(code=137, known=False)
+
+
+def wants_restart(container: model.Container) -> bool:
+    """Whether the policy asks for a restart after the exit in the container's state."""
+    state, policy = container.state, container.record.host.restart_policy
+    if state.stopped_by_user:
+        return False
+    if policy.name in ("always", "unless-stopped"):
+        return True
+    if policy.name == "on-failure" and state.exit_code != 0:
+        limit = policy.maximum_retry_count
+        return limit == 0 or state.restart_count < limit
+    return False
+
+
+async def finish(
+    core: engine.Core, container: model.Container, found: runtime.Exit, *, when: int = 0
+) -> bool:
+    """Put an exit into the container's state and tell the world; the caller holds the lock.
+
+    ``when`` is the time of the exit in nanoseconds, 0 for now. Returns whether the restart policy
+    wants the container to run again.
+    """
+    state = container.state
+    state.exit_code = found.code
+    state.oom_killed = found.oom_killed
+    state.error = "" if found.known else "the container's monitor ended before it could report"
+    state.finished_at = when or time.time_ns()
+    state.pid = state.pid_started = state.monitor = state.monitor_started = 0
+    again = wants_restart(container)
+    container.move(model.Status.RESTARTING if again else model.Status.EXITED)
+    await core.containers.save(container)
+    if found.oom_killed:
+        emit.container(core, container, "oom")
+    emit.container(
+        core,
+        container,
+        "die",
+        exitCode=str(found.code),
+        execDuration=str(max(0, (state.finished_at - state.started_at) // 1_000_000_000)),
+    )
+    container.finish_exit_waiters()
+    return again

@@ -1,0 +1,98 @@
+"""The command line of ``firkind``: dockerd's flags, those that this version has."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+import firkin
+from firkin import errdefs
+from firkin.engine import config
+
+DEFAULT_FILE = "/etc/firkin/daemon.json"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise errdefs.InvalidParameter(f"{message}\nSee 'firkind --help'.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="firkind", description="The Firkin container engine.", allow_abbrev=False)
+    add = parser.add_argument
+    add("-H", "--host", action="append", metavar="unix://PATH", help="socket to serve the API on")
+    add("--data-root", metavar="DIR", help="lasting state (default /var/lib/firkin)")
+    add("--exec-root", metavar="DIR", help="state until the next boot (default /run/firkin)")
+    add("-p", "--pidfile", metavar="FILE", help="write the engine's pid there")
+    add("-b", "--bridge", metavar="NAME", help="name of the default bridge (default firkin0)")
+    add("--bip", metavar="CIDR", help="address of the default bridge")
+    add("--default-address-pool", action="append", metavar="base=CIDR,size=N",
+        help="pool that subnets are taken from")  # fmt: skip
+    add("--add-runtime", action="append", metavar="NAME=PATH", help="add an OCI runtime")
+    add("--default-runtime", metavar="NAME", help="OCI runtime for containers (default crun)")
+    add("-l", "--log-level", metavar="LEVEL", help="debug, info, warn, error or fatal")
+    add("-D", "--debug", action="store_true", default=None, help="log everything")
+    add("--dns", action="append", metavar="IP", help="DNS server for containers")
+    add("--dns-opt", action="append", metavar="OPTION", help="DNS option for containers")
+    add("--dns-search", action="append", metavar="DOMAIN", help="DNS search domain for containers")
+    add("-s", "--storage-driver", metavar="NAME", help="overlay2 or vfs")
+    add("-G", "--group", metavar="GROUP", help="group that may use the socket (default docker)")
+    add("--mtu", type=int, metavar="BYTES", help="MTU of the default bridge")
+    add("--label", action="append", metavar="KEY=VALUE", help="label of this engine")
+    add("--config-file", metavar="FILE", help=f"configuration (default {DEFAULT_FILE})")
+    add("--validate", action="store_true", help="check the configuration and exit")
+    add("-v", "--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+_NAMES = {
+    "host": "hosts",
+    "label": "labels",
+    "dns_opt": "dns-opts",
+}
+_OWN = ("config_file", "validate", "version", "add_runtime", "default_address_pool")
+
+
+def _pool(text: str) -> dict[str, Any]:
+    try:
+        words = dict(word.split("=", 1) for word in text.split(","))
+        return {"base": words["base"], "size": int(words["size"])}
+    except (ValueError, KeyError):
+        raise errdefs.InvalidParameter(
+            f"--default-address-pool {text}: use base=CIDR,size=BITS, for example "
+            "base=10.10.0.0/16,size=24"
+        ) from None
+
+
+def _runtime(text: str) -> tuple[str, dict[str, Any]]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path.startswith("/")):
+        raise errdefs.InvalidParameter(f"--add-runtime {text}: use NAME=/PATH/OF/PROGRAM")
+    return name, {"path": path}
+
+
+def parse(words: list[str]) -> config.Config | None:
+    """The configuration for a command line; ``None`` when it only asked for something to read.
+
+    Raises ``InvalidParameter``.
+    """
+    given = _parser().parse_args(words)
+    if given.version:
+        print(f"firkind version {firkin.__version__}")
+        return None
+    values: dict[str, object] = {
+        _NAMES.get(name, name.replace("_", "-")): value
+        for name, value in vars(given).items()
+        if value is not None and name not in _OWN
+    }
+    if given.default_address_pool:
+        values["default-address-pools"] = [_pool(text) for text in given.default_address_pool]
+    if given.add_runtime:
+        values["runtimes"] = dict(_runtime(text) for text in given.add_runtime)
+    path = given.config_file or DEFAULT_FILE
+    from_file = config.read_file(path, must_exist=given.config_file is not None)
+    merged = config.merge(from_file, values, path)
+    if given.validate:
+        print("configuration OK")
+        return None
+    return merged

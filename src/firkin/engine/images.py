@@ -1,0 +1,69 @@
+"""What the image operations of the Engine API need to know of containers, and commit."""
+
+from __future__ import annotations
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine.containers import emit, model, stop
+from firkin.images import remove as removal
+from firkin.types import container, image
+
+
+def in_use(core: engine.Core) -> removal.InUse:
+    """Tells which containers were made from an image."""
+
+    def users(image_id: str) -> list[removal.User]:
+        return [
+            removal.User(id=subject.id, running=subject.running)
+            for subject in core.containers
+            if subject.record.image_id == image_id
+        ]
+
+    return users
+
+
+async def commit(
+    core: engine.Core,
+    subject: model.Container,
+    config: container.Config | None,
+    *,
+    repository: str,
+    tag: str,
+    comment: str,
+    author: str,
+    changes: list[str],
+    pause: bool,
+) -> image.Image:
+    """A new image from a container's writable layer, frozen meanwhile unless told otherwise.
+
+    Raises ``Conflict`` when the container is being removed.
+    """
+    if subject.state.status in (model.Status.REMOVING, model.Status.DEAD):
+        raise errdefs.Conflict(
+            f"You cannot commit container {subject.id} which is {subject.state.status}"
+        )
+    parent = subject.record.image_id
+    try:
+        core.images.resolve(parent)
+    except errdefs.NotFound:
+        parent = ""
+    frozen = pause and subject.state.status is model.Status.RUNNING
+    if frozen:
+        await stop.pause(core, subject)
+    try:
+        made = await core.images.commit(
+            subject.id,
+            parent,
+            config or subject.record.config,
+            author=author,
+            comment=comment,
+            changes=changes,
+            repository=repository,
+            tag=tag,
+            created_by=" ".join(subject.record.args),
+        )
+    finally:
+        if frozen:
+            await stop.unpause(core, subject)
+    emit.container(core, subject, "commit", comment=comment, imageID=made.id, imageRef=tag)
+    return made

@@ -1,0 +1,45 @@
+"""Containers' root file systems: the engine's side of the snapshotter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.snapshots import mounting
+
+
+async def mount(core: engine.Core, container_id: str, target: str) -> None:
+    """Mount a container's tree at the directory ``target``."""
+    wanted = await core.images.snapshots.mounts(container_id)
+    await asyncio.to_thread(mounting.mount_rootfs, wanted, target)
+
+
+async def usage(core: engine.Core, container_id: str) -> int:
+    """Bytes that a container has written to its own layer; 0 when it has none (any more)."""
+    try:
+        return (await core.images.snapshots.usage(container_id)).size
+    except errdefs.NotFound:
+        return 0
+
+
+async def remove_orphans(core: engine.Core, known: Collection[str]) -> None:
+    """Remove writable layers that belong to no container."""
+    for info in await core.images.snapshots.walk():
+        if info.kind == "active" and info.key not in known:
+            await core.images.remove_rootfs(info.key)
+
+
+def descendants(core: engine.Core, name: str) -> set[str]:
+    """Ids of the image ``name`` and of all images that contain its layers.
+
+    Raises ``NotFound``.
+    """
+    base = core.images.resolve(name)
+    layers = base.config.rootfs.diff_ids
+    return {
+        image.id
+        for image in core.images.catalog.images.values()
+        if image.id == base.id or (layers and image.config.rootfs.diff_ids[: len(layers)] == layers)
+    }

@@ -1,0 +1,312 @@
+"""SystemInfo, SystemVersion, SystemDataUsage and SystemEvents."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import firkin
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine import filters as filtering
+from firkin.engine.containers import inspect, model
+from firkin.events import exchange
+from firkin.types import base, event
+
+API_VERSION = "1.56"
+MIN_API_VERSION = "1.40"
+EVENT_FILTERS = frozenset(
+    {
+        "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
+        "scope", "secret", "service", "type", "volume",
+    }
+)  # fmt: skip
+_GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+def go_arch(machine: str) -> str:
+    """The machine's name as image-spec has it."""
+    return _GO_ARCH.get(machine, machine)
+
+
+def counts(core: engine.Core) -> dict[str, int]:
+    """How many containers there are, and how many of each kind."""
+    states = [c.state.status for c in core.containers]
+    paused = states.count(model.Status.PAUSED)
+    running = states.count(model.Status.RUNNING) + states.count(model.Status.RESTARTING)
+    return {
+        "Containers": len(states),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": len(states) - paused - running,
+    }
+
+
+async def info(core: engine.Core) -> dict[str, Any]:
+    """The answer of SystemInfo."""
+    host, config = core.host, core.config
+    layout = host.cgroup
+    warnings = await core.network.warnings()
+    if host.moved_controllers:
+        warnings.append(
+            "INFO: hybrid cgroup host: mounted as v1 so that containers can run: "
+            + ", ".join(host.moved_controllers)
+        )
+    for controller, what in (
+        ("memory", "memory limit"), ("pids", "pids limit"), ("cpu", "cpu quota and shares"),
+        ("cpuset", "cpuset"),
+    ):  # fmt: skip
+        if not layout.has(controller):
+            warnings.append(f"WARNING: No {what} support")
+    security = ["name=seccomp,profile=builtin"] if host.seccomp else []
+    if layout.version == 2:
+        security.append("name=cgroupns")
+    return {
+        "ID": core.engine_id,
+        **counts(core),
+        "Images": len(core.images.catalog.images),
+        "Driver": core.images.snapshots.name,
+        "DriverStatus": [["Backing Filesystem", filesystem_of(config.data_root)]],
+        "Plugins": {
+            "Volume": core.volumes.names_of_drivers(),
+            "Network": ["bridge", "host", "null"],
+            "Authorization": None,
+            "Log": ["local", "none"],
+        },
+        "MemoryLimit": layout.has("memory"),
+        "SwapLimit": layout.has("memory"),
+        "CpuCfsPeriod": layout.has("cpu"),
+        "CpuCfsQuota": layout.has("cpu"),
+        "CPUShares": layout.has("cpu"),
+        "CPUSet": layout.has("cpuset"),
+        "PidsLimit": layout.has("pids"),
+        "OomKillDisable": layout.version == 1,
+        "IPv4Forwarding": _flag("/proc/sys/net/ipv4/ip_forward"),
+        "Debug": config.debug,
+        "NFd": len(os.listdir("/proc/self/fd")),
+        "NGoroutines": 0,
+        "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
+        "LoggingDriver": "local",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": str(layout.version),
+        "NEventsListener": core.events.subscribers,
+        "KernelVersion": host.kernel,
+        "OperatingSystem": host.operating_system,
+        "OSVersion": host.os_version,
+        "OSType": "linux",
+        "Architecture": host.architecture,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "IndexConfigs": {},
+            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+            "Mirrors": None,
+        },
+        "NCPU": host.cpus,
+        "MemTotal": host.memory,
+        "GenericResources": None,
+        "DockerRootDir": config.data_root,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": host.hostname,
+        "Labels": config.labels,
+        "ExperimentalBuild": False,
+        "ServerVersion": firkin.__version__,
+        "Runtimes": {name: {"path": runtime.path} for name, runtime in core.runtimes.items()},
+        "DefaultRuntime": core.default_runtime,
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        },
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": os.path.basename(host.init),
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": ""},
+        "InitCommit": {"ID": ""},
+        "SecurityOptions": security,
+        "CDISpecDirs": [],
+        "Warnings": warnings or None,
+    }
+
+
+def filesystem_of(path: str) -> str:
+    """The kind of file system that holds ``path``, as /proc/self/mountinfo names it."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            head, _, tail = line.partition(" - ")
+            if head.split()[2] == wanted:
+                return tail.split()[0]
+    return "unknown"
+
+
+def _flag(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
+async def version(core: engine.Core) -> dict[str, Any]:
+    """The answer of SystemVersion."""
+    host = core.host
+    shared = {
+        "Os": "linux",
+        "Arch": go_arch(host.architecture),
+        "KernelVersion": host.kernel,
+    }
+    components: list[dict[str, Any]] = [
+        {
+            "Name": "Engine",
+            "Version": firkin.__version__,
+            "Details": {
+                "ApiVersion": API_VERSION,
+                "MinAPIVersion": MIN_API_VERSION,
+                **shared,
+                "BuildTime": "",
+                "Experimental": "false",
+                "GitCommit": "",
+                "GoVersion": "",
+                "PythonVersion": platform.python_version(),
+            },
+        }
+    ]
+    for name, runtime in core.runtimes.items():
+        text = await runtime.version()
+        components.append(
+            {"Name": name, "Version": text.rpartition(" ")[2], "Details": {"GitCommit": ""}}
+        )
+    return {
+        "Platform": {"Name": "Firkin Engine"},
+        "Components": components,
+        "Version": firkin.__version__,
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": MIN_API_VERSION,
+        "GitCommit": "",
+        "GoVersion": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        **shared,
+        "BuildTime": "",
+    }
+
+
+async def disk_usage(
+    core: engine.Core, *, kinds: set[str], version: tuple[int, int], verbose: bool
+) -> dict[str, Any]:
+    """The answer of SystemDataUsage. ``kinds`` are container, image, volume, build-cache; empty
+    means all. Before API 1.52 the shape is flat; from then on there are sections, and the flat
+    members too unless ``verbose`` is given."""
+    shown: dict[str, Any] = {}
+    everything = not kinds
+    if everything or "image" in kinds:
+        using: dict[str, int] = {}
+        for subject in core.containers:
+            using[subject.record.image_id] = using.get(subject.record.image_id, 0) + 1
+        usage = await core.images.usage()
+        items = []
+        for summary in core.images.list(all=True):
+            item = base.to_builtins(summary)
+            item["Containers"] = using.get(summary.id, 0)
+            item["SharedSize"] = usage.shared.get(summary.id, 0)
+            items.append(item)
+        shown["LayersSize"] = usage.layers
+        shown["Images"] = items
+        shown["ImageUsage"] = {
+            "ActiveCount": sum(1 for i in items if i["Containers"]),
+            "TotalCount": len(items),
+            "TotalSize": usage.layers,
+            "Reclaimable": sum(i["Size"] - i["SharedSize"] for i in items if not i["Containers"]),
+            "Items": items,
+        }
+    if everything or "container" in kinds:
+        items = [await inspect.summary(core, c, size=True) for c in core.containers]
+        idle = [i for i in items if i["State"] not in ("running", "paused", "restarting")]
+        shown["Containers"] = items
+        shown["ContainerUsage"] = {
+            "ActiveCount": len(items) - len(idle),
+            "TotalCount": len(items),
+            "TotalSize": sum(i["SizeRw"] for i in items),
+            "Reclaimable": sum(i["SizeRw"] for i in idle),
+            "Items": items,
+        }
+    if everything or "volume" in kinds:
+        items = []
+        for record in core.volumes.all():
+            item = base.to_builtins(core.volumes.describe(record))
+            item["UsageData"] = {
+                "Size": await core.volumes.size(record.name),
+                "RefCount": len(core.volumes.users(record.name)),
+            }
+            items.append(item)
+        free = [i for i in items if not i["UsageData"]["RefCount"]]
+        shown["Volumes"] = items
+        shown["VolumeUsage"] = {
+            "ActiveCount": len(items) - len(free),
+            "TotalCount": len(items),
+            "TotalSize": sum(i["UsageData"]["Size"] for i in items),
+            "Reclaimable": sum(i["UsageData"]["Size"] for i in free),
+            "Items": items,
+        }
+    if everything or "build-cache" in kinds:
+        shown["BuildCache"] = []
+        shown["BuildCacheUsage"] = {
+            "ActiveCount": 0, "TotalCount": 0, "TotalSize": 0, "Reclaimable": 0, "Items": [],
+        }  # fmt: skip
+    if version < (1, 52):
+        return {key: value for key, value in shown.items() if not key.endswith("Usage")}
+    if verbose:
+        return {key: value for key, value in shown.items() if key.endswith("Usage")}
+    return shown
+
+
+def _event_filter(wanted: filtering.Filters) -> exchange.Filter:
+    def accepts(message: event.Message) -> bool:
+        attributes = message.actor.attributes
+        if not wanted.exact("type", message.type) or not wanted.exact("scope", message.scope):
+            return False
+        if not wanted.exact("event", message.action, message.action.partition(":")[0]):
+            return False
+        if not wanted.labels(attributes):
+            return False
+        for kind in ("container", "network", "volume", "daemon", "image"):
+            values = wanted.get(kind)
+            if not values:
+                continue
+            name = attributes.get("name", "")
+            if kind == "image":
+                names = [message.actor.id, name, attributes.get("image", "")]
+                names += [n.partition(":")[0] for n in names if not n.startswith("sha256:")]
+                if not any(value in names for value in values):
+                    return False
+                continue
+            if message.type != kind or not any(
+                value == name or (value and message.actor.id.startswith(value)) for value in values
+            ):
+                return False
+        return True
+
+    return accepts
+
+
+def events(
+    core: engine.Core, wanted: filtering.Filters, *, since: int | None, until: int | None
+) -> AsyncIterator[event.Message]:
+    """The answer of SystemEvents; times are nanoseconds since the epoch.
+
+    Raises ``InvalidParameter`` when ``since`` is after ``until``.
+    """
+    if since is not None and until is not None and since > until:
+        raise errdefs.InvalidParameter(
+            "`since` time cannot be after `until` time: swap the two, or widen the range"
+        )
+    return core.events.subscribe(_event_filter(wanted), since=since, until=until)

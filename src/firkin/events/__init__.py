@@ -1,0 +1,1 @@
+"""The event exchange: what happened lately, and who wants to know what happens next."""

@@ -1,0 +1,215 @@
+"""Changes to an image's config written as Dockerfile instructions (``--change``).
+
+Understood are those that only touch the config: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD
+STOPSIGNAL USER VOLUME WORKDIR. Words follow the Dockerfile's rules: quotes and backslashes, a JSON
+array for the exec form; variables are not replaced, there is no build they could come from.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterable
+
+from firkin import errdefs
+from firkin.types import container
+from firkin.types import image as types
+
+_SHELL = ["/bin/sh", "-c"]
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9,
+          "h": 3600 * 10**9}  # fmt: skip
+_MILLISECOND = 10**6
+
+
+def _bad(line: str, why: str) -> errdefs.InvalidParameter:
+    return errdefs.InvalidParameter(f"cannot apply the change {line[:200]!r}: {why}")
+
+
+def words(text: str) -> list[str]:
+    """Split at blanks outside of quotes; takes quotes and backslashes away."""
+    found: list[str] = []
+    current: list[str] = []
+    started, quote = False, ""
+    at = 0
+    while at < len(text):
+        char = text[at]
+        at += 1
+        if char == "\\" and quote != "'" and at < len(text):
+            following = text[at]
+            at += 1
+            current.append(following if not quote or following in '"\\$' else "\\" + following)
+            started = True
+        elif quote:
+            if char == quote:
+                quote = ""
+            else:
+                current.append(char)
+        elif char in "\"'":
+            quote, started = char, True
+        elif char.isspace():
+            if started:
+                found.append("".join(current))
+            current, started = [], False
+        else:
+            current.append(char)
+            started = True
+    if quote:
+        raise ValueError(f"a {quote} is not closed")
+    if started:
+        found.append("".join(current))
+    return found
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """``KEY=VALUE ...``, or the old ``KEY VALUE``."""
+    first, _, rest = text.partition(" ")
+    if "=" not in first and "=" not in first.strip("\"'"):
+        if not rest.strip():
+            raise ValueError("write KEY=VALUE")
+        return [(first, " ".join(rest.split()))]
+    pairs: list[tuple[str, str]] = []
+    for word in words(text):
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{word!r} is not KEY=VALUE")
+        pairs.append((key, value))
+    return pairs
+
+
+def _array(text: str) -> list[str] | None:
+    """The words of an exec form, or None when ``text`` is not one."""
+    if not text.startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        return None
+    return value
+
+
+def _command(text: str, config: types.RunConfig) -> list[str]:
+    array = _array(text)
+    return array if array is not None else [*(config.shell or _SHELL), text]
+
+
+def _duration(text: str) -> int:
+    total, at = 0.0, 0
+    for match in _DURATION.finditer(text):
+        if match.start() != at:
+            break
+        total += float(match[1]) * _UNITS[match[2]]
+        at = match.end()
+    if not text or at != len(text):
+        raise ValueError(f"{text!r} is not a duration such as 1m30s")
+    if 0 < total < _MILLISECOND:
+        raise ValueError(f"{text!r} is shorter than 1ms")
+    return int(total)
+
+
+def _healthcheck(text: str, config: types.RunConfig) -> container.HealthConfig:
+    check = container.HealthConfig()
+    while text.startswith("--"):
+        flag, _, text = text.partition(" ")
+        text = text.lstrip()
+        name, _, value = flag[2:].partition("=")
+        if name == "retries":
+            if not value.isdigit():
+                raise ValueError(f"{value!r} is not a number of retries")
+            check.retries = int(value)
+        elif name in ("interval", "timeout", "start-period", "start-interval"):
+            setattr(check, name.replace("-", "_"), _duration(value))
+        else:
+            raise ValueError(f"HEALTHCHECK has no flag --{name}")
+    kind, _, rest = text.partition(" ")
+    rest = rest.strip()
+    if kind.upper() == "NONE":
+        if rest:
+            raise ValueError("HEALTHCHECK NONE takes no arguments")
+        check.test = ["NONE"]
+    elif kind.upper() == "CMD" and rest:
+        array = _array(rest)
+        check.test = ["CMD", *array] if array is not None else ["CMD-SHELL", rest]
+    else:
+        raise ValueError("write HEALTHCHECK [flags] CMD command, or HEALTHCHECK NONE")
+    return check
+
+
+def _ports(text: str) -> list[str]:
+    found: list[str] = []
+    for word in words(text):
+        match = _PORT.fullmatch(word)
+        if match is None:
+            raise ValueError(f"{word!r} is not PORT[-PORT][/tcp|udp|sctp]")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 < first <= last <= 65535:
+            raise ValueError(f"{word!r} is not a range of ports")
+        kind = (match[3] or "tcp").lower()
+        found += [f"{port}/{kind}" for port in range(first, last + 1)]
+    return found
+
+
+def _set_env(config: types.RunConfig, pairs: list[tuple[str, str]]) -> None:
+    env = dict(item.partition("=")[::2] for item in config.env or [])
+    env.update(pairs)
+    config.env = [f"{key}={value}" for key, value in env.items()]
+
+
+def _apply(config: types.RunConfig, name: str, text: str) -> None:
+    if name == "CMD":
+        config.cmd = _command(text, config)
+    elif name == "ENTRYPOINT":
+        config.entrypoint = _command(text, config) if text and text != "[]" else None
+    elif name == "ENV":
+        _set_env(config, _pairs(text))
+    elif name == "LABEL":
+        config.labels = {**(config.labels or {}), **dict(_pairs(text))}
+    elif name == "EXPOSE":
+        ports = dict.fromkeys(_ports(text))
+        config.exposed_ports = {**(config.exposed_ports or {}), **{port: {} for port in ports}}
+    elif name == "VOLUME":
+        array = _array(text)
+        paths = array if array is not None else words(text)
+        if not paths or "" in paths:
+            raise ValueError("name at least one path")
+        config.volumes = {**(config.volumes or {}), **{path: {} for path in paths}}
+    elif name == "USER":
+        config.user = " ".join(words(text))
+    elif name == "WORKDIR":
+        path = " ".join(words(text))
+        config.working_dir = posixpath.normpath(posixpath.join(config.working_dir or "/", path))
+    elif name == "STOPSIGNAL":
+        config.stop_signal = text
+    elif name == "HEALTHCHECK":
+        config.healthcheck = _healthcheck(text, config)
+    elif name == "ONBUILD":
+        inner = text.split(None, 1)[0].upper()
+        if inner in ("ONBUILD", "FROM", "MAINTAINER"):
+            raise ValueError(f"{inner} is not allowed as an ONBUILD trigger")
+        config.on_build = [*(config.on_build or []), text]
+    else:
+        raise ValueError(f"{name} is not a valid change command")
+
+
+def apply(config: types.RunConfig, changes: Iterable[str]) -> None:
+    """Apply ``changes``, each one or more lines, to ``config`` in place.
+
+    Raises ``InvalidParameter`` that quotes the line.
+    """
+    joined = "\n".join(changes).replace("\\\n", "")
+    for raw in joined.splitlines():
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, _, text = line.partition(" ")
+        text = text.strip()
+        if not text and name.upper() not in ("CMD", "ENTRYPOINT"):
+            raise _bad(line, f"{name.upper()} needs an argument")
+        try:
+            _apply(config, name.upper(), text)
+        except ValueError as error:
+            raise _bad(line, str(error)) from error

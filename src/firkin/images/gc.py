@@ -1,0 +1,111 @@
+"""Removing what no image and no container needs.
+
+Roots are the images of the catalogue (their manifest, config and layers) and the active snapshots
+of containers. Everything else is garbage, except while somebody is about to make an image of it:
+who stores blobs or layers holds a *lease*, and no garbage is collected while there is any; the
+last one to give its lease back starts a collection that was wanted meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from firkin import errdefs
+from firkin.content import store as contents
+from firkin.images import catalog, layers
+from firkin.snapshots import snapshotter
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """Leases and collections of one image store."""
+
+    def __init__(
+        self,
+        store: contents.Store,
+        snapshots: snapshotter.Snapshotter,
+        known: catalog.Catalog,
+    ) -> None:
+        self._store = store
+        self._snapshots = snapshots
+        self._known = known
+        self._lock = asyncio.Lock()
+        self._leases = 0
+        self._wanted = False
+
+    @contextlib.asynccontextmanager
+    async def lease(self) -> AsyncIterator[None]:
+        """Nothing is collected inside of this."""
+        async with self._lock:
+            self._leases += 1
+        try:
+            yield
+        except BaseException:
+            self._wanted = True
+            raise
+        finally:
+            self._leases -= 1
+            if self._wanted and not self._leases:
+                await asyncio.shield(self.collect())
+
+    def want(self) -> None:
+        """Ask for a collection when the last lease ends."""
+        self._wanted = True
+
+    async def collect(self) -> int:
+        """Remove all garbage now, or when the last lease ends. Returns the bytes of blobs freed."""
+        self._wanted = True
+        async with self._lock:
+            if self._leases:
+                return 0
+            self._wanted = False
+            await self._drop_snapshots()
+            return await self._drop_blobs()
+
+    async def _drop_snapshots(self) -> None:
+        infos = await self._snapshots.walk()
+        parents = {info.key: info.parent for info in infos}
+        needed: set[str] = set()
+        roots = [image.top for image in self._known.images.values()]
+        roots += [
+            info.key
+            for info in infos
+            if info.kind == "active" and not info.key.startswith(layers.EXTRACT_PREFIX)
+        ]
+        for root in roots:
+            while root and root not in needed:
+                needed.add(root)
+                root = parents.get(root, "")
+        for info in reversed(infos):
+            if info.key not in needed:
+                try:
+                    await self._snapshots.remove(info.key)
+                except (errdefs.Conflict, errdefs.NotFound) as error:
+                    log.debug("the snapshot %s stays: %s", info.key, error)
+
+    async def _drop_blobs(self) -> int:
+        images = list(self._known.images.values())
+
+        def work() -> int:
+            needed: set[str] = set()
+            for image in images:
+                needed |= {image.id, image.manifest}
+                manifest = self._known.manifest(image)
+                needed |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+            freed = 0
+            for info in list(self._store.walk()):
+                if info.digest not in needed:
+                    self._store.delete(info.digest)
+                    freed += info.size
+            return freed
+
+        try:
+            return await asyncio.to_thread(work)
+        except errdefs.FirkinError as error:
+            # Which blobs a damaged manifest needs cannot be known: keep all.
+            log.warning("no blobs are removed while an image is damaged: %s", error)
+            return 0

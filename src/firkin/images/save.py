@@ -1,0 +1,208 @@
+"""Saving images: one tar that is a docker-archive and an OCI layout at once.
+
+::
+
+    oci-layout, index.json      what image-spec says; names are annotations of the descriptors
+    manifest.json, repositories what Docker reads
+    blobs/sha256/<hex>          configs and manifests, then layers, each once
+
+The order and all bytes depend on the images alone, so saving twice gives the same file. Layers go
+out as they are stored; only zstd ones are unpacked, for readers that know just gzip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+
+from firkin import errdefs, reference
+from firkin.content import store as contents
+from firkin.images import assemble, catalog, gc, layers, remove, unpack
+from firkin.types import image as types
+
+_CHUNK = 1 << 20
+_NAME = "io.containerd.image.name"
+_REF = "org.opencontainers.image.ref.name"
+
+
+class Chosen(msgspec.Struct):
+    """An image to save and the canonical names it is to have in the archive."""
+
+    image: types.Image
+    names: list[str] = []
+
+
+def choose(known: catalog.Catalog, names: Sequence[str]) -> list[Chosen]:
+    """What ``names`` mean: a tag, a repository with all its tags, or an id without any name.
+
+    Raises ``NotFound``, and ``InvalidParameter`` when there are no names.
+    """
+    if not names:
+        raise errdefs.InvalidParameter("name at least one image to save")
+    found: dict[str, Chosen] = {}
+
+    def take(image: types.Image, names: Sequence[str]) -> None:
+        chosen = found.setdefault(image.id, Chosen(image))
+        chosen.names += [name for name in names if name not in chosen.names]
+
+    for name in names:
+        try:
+            parsed = reference.parse(name)
+        except errdefs.InvalidParameter:
+            take(known.resolve(name), ())
+            continue
+        tags = (
+            []
+            if parsed.tag or parsed.digest
+            else [other for other in sorted(known.names) if other.startswith(f"{parsed.name}:")]
+        )
+        if tags:
+            for tag in tags:
+                take(known.images[known.names[tag]], (tag,))
+            continue
+        image = known.resolve(name)
+        canonical = str(parsed.tagged())
+        take(image, (canonical,) if canonical in image.refs else ())
+    return list(found.values())
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o644, 0
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _directory(name: str) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o755, 0
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _member(name: str, data: bytes) -> bytes:
+    return _header(name, len(data)) + data + b"\0" * (-len(data) % 512)
+
+
+def _path(digest: str) -> str:
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
+class _Plan:
+    """All of the archive but its layers' bytes."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, bytes] = {}
+        self.layers: dict[str, int] = {}
+
+
+def _inflated(store: contents.Store, layer: types.Descriptor, scratch: str) -> types.Descriptor:
+    writer = store.writer()
+    try:
+        inflater = unpack.Inflater("zstd", scratch, writer.writev, unpack.Limits().size)
+        try:
+            with store.open(layer.digest) as blob:
+                while data := blob.read(_CHUNK):
+                    inflater.write((data,))
+            inflater.finish()
+        finally:
+            inflater.close()
+        info = writer.commit()
+    finally:
+        writer.abort()
+    return types.Descriptor(media_type=types.MEDIA_OCI_LAYER, digest=info.digest, size=info.size)
+
+
+def _plan(
+    chosen: Sequence[Chosen], known: catalog.Catalog, store: contents.Store, scratch: str
+) -> _Plan:
+    plan = _Plan()
+    listed: list[dict[str, Any]] = []
+    index: list[types.Descriptor] = []
+    repositories: dict[str, dict[str, str]] = {}
+    for item in chosen:
+        image = item.image
+        config = contents.read(store, image.id, catalog.MAX_DOCUMENT)
+        text = contents.read(store, image.manifest, catalog.MAX_DOCUMENT)
+        manifest = catalog.decode_manifest(text)
+        if any("zstd" in layer.media_type for layer in manifest.layers):
+            manifest.layers = [
+                _inflated(store, layer, scratch) if "zstd" in layer.media_type else layer
+                for layer in manifest.layers
+            ]
+            text = assemble.encode_manifest(manifest.config, manifest.layers)
+        digest = catalog.digest_of(text)
+        plan.documents[_path(image.id)] = config
+        plan.documents[_path(digest)] = text
+        for layer in manifest.layers:
+            plan.layers[layer.digest] = store.info(layer.digest).size
+        listed.append(
+            {
+                "Config": _path(image.id),
+                "RepoTags": [reference.parse(name).familiar for name in item.names],
+                "Layers": [_path(layer.digest) for layer in manifest.layers],
+            }
+        )
+        platform = types.Platform(
+            architecture=image.config.architecture,
+            os=image.config.os,
+            variant=image.config.variant,
+        )
+        for name in item.names or [""]:
+            parsed = reference.parse(name) if name else None
+            notes = {_NAME: name, _REF: parsed.tag} if parsed is not None else None
+            media = manifest.media_type or types.MEDIA_OCI_MANIFEST
+            index.append(
+                types.Descriptor(
+                    media_type=media,
+                    digest=digest,
+                    size=len(text),
+                    annotations=notes,
+                    platform=platform,
+                )
+            )
+            if parsed is not None and image.top:
+                tags = repositories.setdefault(parsed.familiar_name, {})
+                tags[parsed.tag] = image.top.removeprefix("sha256:")
+    encode = msgspec.json.encode
+    head = {"schemaVersion": 2, "mediaType": types.MEDIA_OCI_INDEX, "manifests": index}
+    plan.documents["index.json"] = encode(head)
+    plan.documents["manifest.json"] = encode(listed)
+    plan.documents["oci-layout"] = encode({"imageLayoutVersion": "1.0.0"})
+    if repositories:
+        plan.documents["repositories"] = encode(repositories, order="deterministic")
+    return plan
+
+
+async def archive(
+    chosen: Sequence[Chosen],
+    known: catalog.Catalog,
+    owner: layers.Layers,
+    collector: gc.Collector,
+    on_event: remove.OnEvent,
+) -> AsyncIterator[bytes]:
+    """The tar's bytes. A lease is held until the last one, or until the iterator is closed."""
+    store = owner.store
+    async with collector.lease():
+        plan = await asyncio.to_thread(_plan, chosen, known, store, owner.scratch)
+        small = [_directory("blobs/"), _directory("blobs/sha256/")]
+        small += [_member(name, data) for name, data in sorted(plan.documents.items())]
+        yield b"".join(small)
+        for digest, size in sorted(plan.layers.items()):
+            yield _header(_path(digest), size)
+            blob = await asyncio.to_thread(store.open, digest)
+            sent = 0
+            try:
+                while data := await asyncio.to_thread(blob.read, _CHUNK):
+                    sent += len(data)
+                    yield data
+            finally:
+                blob.close()
+            if sent != size:
+                raise errdefs.System(f"the blob {digest} has lost bytes: load the image again")
+            yield b"\0" * (-size % 512)
+        yield b"\0" * 1024
+    for item in chosen:
+        on_event("save", item.image.id, {"name": item.image.id})

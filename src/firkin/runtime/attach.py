@@ -1,0 +1,140 @@
+"""A connection to a monitor's attach socket.
+
+Bytes go both ways with back-pressure: while the consumer is slow nothing is read from the monitor,
+and while the container does not read its input :meth:`Connection.write` waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+
+from firkin.wire import conmon as protocol
+
+_PACKETS_A_TURN = 32
+
+
+class Connection:
+    """One client of a monitor.
+
+    ``deliver(packets)`` is called from the event loop with a list of ``(stream, data)``, stream
+    being 1 or 2, and ``deliver(None)`` once at the end. It may call :meth:`pause`.
+    """
+
+    def __init__(
+        self, path: str, deliver: Callable[[list[tuple[int, bytes]] | None], None]
+    ) -> None:
+        """Connect. Raises ``OSError`` when nobody listens at ``path``."""
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket.socket(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        )
+        self._paused = False
+        self._ended = False
+        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+        try:
+            # A socket's address is limited to 108 bytes; the directory's descriptor is short.
+            self._socket.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            os.close(directory)
+        self._loop.add_reader(self._socket, self._read)
+
+    def _read(self) -> None:
+        packets: list[tuple[int, bytes]] = []
+        ended = False
+        for _ in range(_PACKETS_A_TURN):
+            try:
+                packet = self._socket.recv(protocol.PACKET_SIZE)
+            except BlockingIOError:
+                break
+            except OSError:
+                packet = b""
+            if not packet:
+                ended = True
+                break
+            packets.append((2 if packet[0] == protocol.STDERR else 1, packet[1:]))
+        if packets:
+            self._deliver(packets)
+        if ended:
+            self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._loop.remove_reader(self._socket)
+        self._deliver(None)
+
+    def pause(self) -> None:
+        """Stop delivering until :meth:`resume`."""
+        if not self._paused and not self._ended:
+            self._paused = True
+            self._loop.remove_reader(self._socket)
+
+    def resume(self) -> None:
+        """Deliver again."""
+        if self._paused and not self._ended:
+            self._paused = False
+            self._loop.add_reader(self._socket, self._read)
+
+    async def write(self, data: bytes) -> None:
+        """Send standard input; waits while the container is not reading. Silent after the end."""
+        for start in range(0, len(data), protocol.STDIN_CHUNK):
+            chunk = data[start : start + protocol.STDIN_CHUNK]
+            while not self._ended and self._socket.fileno() >= 0:
+                try:
+                    self._socket.send(chunk)
+                    break
+                except BlockingIOError:
+                    await self._writable()
+                except OSError:
+                    return
+
+    async def _writable(self) -> None:
+        ready = self._loop.create_future()
+
+        def wake() -> None:
+            self._loop.remove_writer(self._socket)
+            if not ready.done():
+                ready.set_result(None)
+
+        self._loop.add_writer(self._socket, wake)
+        try:
+            await ready
+        finally:
+            if self._socket.fileno() >= 0:
+                self._loop.remove_writer(self._socket)
+
+    def write_eof(self) -> None:
+        """Tell the monitor that no more input will come."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Leave. No more is delivered."""
+        if self._socket.fileno() >= 0:
+            self._ended = True
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    def drain(self) -> None:
+        """Stay connected until the monitor ends, throwing its output away.
+
+        For a container whose input ends with its client: were we to leave, the monitor would take
+        our going for the end of input.
+        """
+        self._deliver = self._drained
+        self.resume()
+
+    def _drained(self, packets: list[tuple[int, bytes]] | None) -> None:
+        if packets is None:
+            self._socket.close()

@@ -1,0 +1,68 @@
+"""The command line of an OCI runtime (crun, runc, or any program that takes the same commands)."""
+
+from __future__ import annotations
+
+import os
+
+from firkin import errdefs
+from firkin.linux import process
+from firkin.runtime import errors
+
+
+class OCIRuntime:
+    """A runtime program and the directory that holds its state."""
+
+    def __init__(self, name: str, path: str, root: str, args: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.path = path
+        self.root = root
+        self.global_args = ("--root", root, *args)
+        os.makedirs(root, mode=0o700, exist_ok=True)
+
+    async def _call(self, *args: str) -> process.Result:
+        return await process.run([self.path, *self.global_args, *args])
+
+    async def start(self, container_id: str, command: str) -> None:
+        """Run a created container's process. Raises as ``Runtime.start`` says."""
+        result = await self._call("start", container_id)
+        if result.code != 0:
+            raise errors.from_runtime(self.name, result.stderr.decode(errors="replace"), command)
+
+    async def pause(self, container_id: str) -> None:
+        """Freeze the container."""
+        await self._checked("pause", container_id)
+
+    async def resume(self, container_id: str) -> None:
+        """Thaw the container."""
+        await self._checked("resume", container_id)
+
+    async def kill_all(self, container_id: str) -> None:
+        """SIGKILL to every process; not an error when there is none."""
+        await self._call("kill", "--all", container_id, "KILL")
+
+    async def delete(self, container_id: str) -> None:
+        """Remove state and cgroups. Raises ``System`` when the runtime can't."""
+        if not os.path.exists(os.path.join(self.root, container_id)):
+            return
+        result = await self._call("delete", "--force", container_id)
+        if result.code != 0 and os.path.exists(os.path.join(self.root, container_id)):
+            raise errdefs.System(
+                f"{self.name} could not delete container {container_id[:12]}: "
+                f"{process.complaint(result)}"
+            )
+
+    async def version(self) -> str:
+        """The first line of ``--version``; "" when the program does not answer."""
+        try:
+            result = await process.run([self.path, "--version"], timeout=10)
+        except errdefs.System:
+            return ""
+        return result.stdout.decode(errors="replace").partition("\n")[0].strip()
+
+    async def _checked(self, verb: str, container_id: str) -> None:
+        result = await self._call(verb, container_id)
+        if result.code != 0:
+            raise errdefs.System(
+                f"{self.name} could not {verb} container {container_id[:12]}: "
+                f"{process.complaint(result)}"
+            )

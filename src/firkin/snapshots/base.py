@@ -1,0 +1,133 @@
+"""What the drivers share: rows, numbered directories and their clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+import stat as stats
+from collections.abc import Callable
+from typing import TypeVar
+
+from firkin import errdefs
+from firkin.snapshots import snapshotter
+from firkin.store import db
+from firkin.store import snapshots as rows
+
+T = TypeVar("T")
+
+
+def make_directory(path: str, mode: int) -> None:
+    """mkdir with exactly ``mode``, whatever the umask."""
+    os.mkdir(path, 0o700)
+    os.chmod(path, mode)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a tree as far as it exists; never follows links, never crosses into mounts left."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def measure(path: str) -> snapshotter.Usage:
+    """Bytes on disk and inodes below ``path``; a hard-linked file counts once."""
+    size = inodes = 0
+    seen: set[tuple[int, int]] = set()
+    pending = [path]
+    while pending:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(pending.pop()) as entries,
+        ):
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stats.S_ISDIR(status.st_mode):
+                    pending.append(entry.path)
+                elif status.st_nlink > 1:
+                    if (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
+                inodes += 1
+                if stats.S_ISREG(status.st_mode):
+                    size += status.st_size
+    return snapshotter.Usage(size, inodes)
+
+
+class Directories:
+    """Snapshots whose files lie in ROOT/<n>, n being the row's number."""
+
+    def __init__(self, root: str, database: db.Database) -> None:
+        self.root = root
+        self._db = database
+        os.makedirs(root, mode=0o700, exist_ok=True)
+
+    def _path(self, info: rows.Info | int) -> str:
+        return os.path.join(self.root, str(info if isinstance(info, int) else info.dir))
+
+    async def _thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(work)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            raise errdefs.System(f"cannot change the snapshots in {self.root}: {reason}") from error
+
+    async def stat(self, key: str) -> rows.Info:
+        return await self._db.run(lambda c: rows.get(c, key))
+
+    async def walk(self) -> list[rows.Info]:
+        found = await self._db.run(rows.every)
+        children: dict[str, list[rows.Info]] = {}
+        for info in found:
+            children.setdefault(info.parent, []).append(info)
+        ordered: list[rows.Info] = []
+        level = children.get("", [])
+        while level:
+            ordered += level
+            level = [child for info in level for child in children.get(info.key, [])]
+        return ordered
+
+    async def _lineage(self, key: str) -> list[rows.Info]:
+        return await self._db.run(lambda c: rows.lineage(c, key))
+
+    async def _add(self, key: str, parent: str, fill: Callable[[str, str], None]) -> rows.Info:
+        """Insert the row, then ``fill(directory, parent's directory or "")``; undone on failure."""
+
+        def insert(connection: sqlite3.Connection) -> tuple[rows.Info, str]:
+            rows.add(connection, key, parent)
+            info = rows.get(connection, key)
+            return info, self._path(rows.get(connection, parent)) if parent else ""
+
+        info, below = await self._db.run(insert)
+        path = self._path(info)
+        try:
+            await self._thread(lambda: fill(path, below))
+        except BaseException:
+            await self._db.run(lambda c: rows.remove(c, key))
+            await asyncio.to_thread(remove_tree, path)
+            raise
+        return info
+
+    async def remove(self, key: str) -> None:
+        info = await self._db.run(lambda c: rows.remove(c, key))
+        await self._thread(lambda: remove_tree(self._path(info)))
+
+    async def cleanup(self) -> int:
+        known = {str(info.dir) for info in await self._db.run(rows.every)}
+
+        def work() -> int:
+            strangers = [name for name in os.listdir(self.root) if name not in known]
+            for name in strangers:
+                path = os.path.join(self.root, name)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    remove_tree(path)
+                else:
+                    os.unlink(path)
+            return len(strangers)
+
+        return await self._thread(work)

@@ -1,0 +1,114 @@
+"""The database's schema, whole, and how it moves from one version to the next.
+
+::
+
+    snapshots       chain or container key → directory of a snapshot, its parent and kind
+    images          id (config digest) → manifest digest, chain id of the top layer, size
+    image_refs      name ("docker.io/library/busybox:latest") → image id
+    containers      id → name and the container's JSON documents (config, state)
+    volumes         name → driver, labels, options, whether anonymous
+    volume_users    (volume, container): who uses a volume; a volume in use is not removed
+    networks        id → name, driver and the network's JSON document
+    endpoints       (network, container) → address, MAC, interface, netns, published ports
+
+    The version is SQLite's user_version. Events are not stored.
+
+Rows that count on each other change in one transaction. ``STEPS[n]`` takes version n to n + 1;
+all steps that are missing run in one transaction at start. A database written by a newer Firkin
+is refused untouched.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from firkin import errdefs
+
+STEPS: list[str] = [
+    """
+    CREATE TABLE snapshots (
+        dir INTEGER PRIMARY KEY AUTOINCREMENT,
+        key TEXT NOT NULL UNIQUE,
+        parent TEXT REFERENCES snapshots (key),
+        kind TEXT NOT NULL CHECK (kind IN ('active', 'committed')),
+        size INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL
+    );
+    CREATE INDEX snapshots_parent ON snapshots (parent);
+    CREATE TABLE images (
+        id TEXT PRIMARY KEY,
+        manifest TEXT NOT NULL,
+        top TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        parent TEXT NOT NULL DEFAULT '',
+        config BLOB NOT NULL,
+        created REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE image_refs (
+        name TEXT PRIMARY KEY,
+        image TEXT NOT NULL REFERENCES images (id),
+        tagged REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX image_refs_image ON image_refs (image);
+    CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        image TEXT NOT NULL,
+        created REAL NOT NULL,
+        config BLOB NOT NULL,
+        state BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX containers_image ON containers (image);
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        driver TEXT NOT NULL,
+        anonymous INTEGER NOT NULL,
+        created REAL NOT NULL,
+        labels BLOB NOT NULL,
+        options BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE volume_users (
+        volume TEXT NOT NULL REFERENCES volumes (name),
+        container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+        PRIMARY KEY (volume, container)
+    ) WITHOUT ROWID;
+    CREATE INDEX volume_users_container ON volume_users (container);
+    CREATE TABLE networks (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        driver TEXT NOT NULL,
+        created REAL NOT NULL,
+        config BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE endpoints (
+        network TEXT NOT NULL REFERENCES networks (id) ON DELETE CASCADE,
+        container TEXT NOT NULL,
+        config BLOB NOT NULL,
+        PRIMARY KEY (network, container)
+    ) WITHOUT ROWID;
+    """,
+]
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the newest version, in one transaction.
+
+    Raises ``System`` when the database was written by a newer Firkin.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(STEPS):
+            raise errdefs.System(
+                f"the database has schema version {version}, this Firkin knows up to {len(STEPS)}: "
+                "run the newer Firkin again, or use another --data-root"
+            )
+        for step in STEPS[version:]:
+            for statement in step.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

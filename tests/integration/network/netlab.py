@@ -1,0 +1,160 @@
+"""A controller on the real kernel, a neighbour host, and sockets inside namespaces.
+
+A socket belongs to the network namespace of the thread that made it, so the tests need no
+processes: they make sockets inside containers' namespaces and use them from here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+
+from firkin.linux import netns
+from firkin.network import controller as controllers
+from firkin.network.drivers import bridge
+from firkin.store import db as database
+
+BRIDGE = "fktest0"
+TABLE = "firkin-test"
+SUBNET = "10.214.77.0/24"
+HOST_ADDRESS = "10.213.77.1"
+NEIGHBOUR_ADDRESS = "10.213.77.2"
+
+WAIT = 2.0
+NOT = 0.4
+
+
+def command(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+class Host:
+    """A namespace ("" for the host's own) in which sockets are made."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._open = contextlib.ExitStack()
+
+    def run(self, work: Callable[[], socket.socket]) -> socket.socket:
+        return netns.within(self.path, work) if self.path else work()
+
+    def _socket(self, proto: str) -> socket.socket:
+        kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+        return self.run(lambda: socket.socket(socket.AF_INET, kind))
+
+    def serve(self, proto: str, port: int, text: str, address: str = "0.0.0.0") -> None:
+        """Answer everybody with ``text`` and the address they come from."""
+        server = self._socket(proto)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, port))
+        if proto == "tcp":
+            server.listen()
+        server.settimeout(0.1)
+        stop = threading.Event()
+
+        def loop() -> None:
+            while not stop.is_set():
+                try:
+                    if proto == "tcp":
+                        client, peer = server.accept()
+                        with client:
+                            client.sendall(f"{text} {peer[0]}".encode())
+                    else:
+                        _, peer = server.recvfrom(100)
+                        server.sendto(f"{text} {peer[0]}".encode(), peer)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+            server.close()
+
+        self._open.callback(end)
+
+    def ask(
+        self, proto: str, address: str, port: int, *, wait: float = WAIT, source: str = ""
+    ) -> str:
+        """What the server there answers; "refused" or "silence" when nobody does."""
+        client = self._socket(proto)
+        with client:
+            client.settimeout(wait)
+            try:
+                if source:
+                    client.bind((source, 0))
+                client.connect((address, port))
+                if proto == "udp":
+                    client.send(b"?")
+                return client.recv(100).decode()
+            except ConnectionError:
+                return "refused"
+            except OSError:
+                return "silence"
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def remove_all(table: str = TABLE, bridge_name: str = BRIDGE) -> None:
+    """Remove the firewall table and the bridge, if they are there."""
+    for words in (["nft", "delete", "table", "inet", table], ["ip", "link", "del", bridge_name]):
+        subprocess.run(words, capture_output=True, check=False)
+
+
+class Engine:
+    """Makes controllers over one data root, as an engine that is killed and started again does."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self._alive: list[tuple[controllers.Controller, database.Database]] = []
+
+    async def start(
+        self,
+        *live: str,
+        bip: str = "10.214.77.1/24",
+        stock: int = 2,
+        table: str = TABLE,
+        name: str = BRIDGE,
+    ) -> controllers.Controller:
+        db = database.Database.open(str(self.root / "firkin.db"))
+        made = controllers.Controller(
+            db,
+            exec_root=str(self.root / "exec"),
+            bridge=bridge.BridgeConfig(name=name, bip=bip, stock=stock),
+            table=table,
+        )
+        self._alive.append((made, db))
+        await made.start(live)
+        return made
+
+    async def kill(self, made: controllers.Controller) -> None:
+        """The process is gone: its sockets close, nothing is undone."""
+        index = next(i for i, (one, _) in enumerate(self._alive) if one is made)
+        _, db = self._alive.pop(index)
+        for driver in made._drivers.values():
+            stock = getattr(driver, "_stock", None)
+            if stock is not None:
+                await stock._tasks.close()
+                stock._closed = True
+                stock._thread.shutdown()
+                for wire in stock._ready:
+                    wire.sandbox.inside.close()
+        made._ports.close()
+        db.close()
+
+    async def close(self) -> None:
+        """Stop what was not killed, and end the containers' namespaces."""
+        for made, db in self._alive:
+            await made.close()
+            db.close()
+        for path in (self.root / "exec" / "netns").glob("*"):
+            netns.remove(str(path))
