@@ -33,13 +33,20 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage images",
         ("history", "import", "inspect", "load", "ls", "prune", "rm", "save", "tag"),
     ),
+    "network": (
+        "Manage networks",
+        ("connect", "create", "disconnect", "inspect", "ls", "prune", "rm"),
+    ),
     "system": ("Manage the engine", ("df", "events", "info", "prune")),
+    "volume": ("Manage volumes", ("create", "inspect", "ls", "prune", "rm")),
 }  # fmt: skip
 
 ALIASES: dict[str, dict[str, str]] = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
+    "network": {"list": "ls", "remove": "rm"},
     "system": {},
+    "volume": {"list": "ls", "remove": "rm"},
 }
 """Other names of a verb within its group."""
 

@@ -13,13 +13,16 @@ import signal
 
 
 def start_time(pid: int) -> int:
-    """When ``pid`` started, in clock ticks since boot; 0 when there is no such process."""
+    """When ``pid`` started, in clock ticks since boot; 0 when there is no such process.
+
+    A process that has ended and is not collected yet still counts as one.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    if fields[0] in (b"Z", b"X"):
+    if fields[0] == b"X":
         return 0
     return int(fields[19])
 

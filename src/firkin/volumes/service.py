@@ -130,9 +130,9 @@ class Service:
         anonymous = not name
         if name and not NAME.fullmatch(name):
             raise errdefs.InvalidParameter(
-                f"create {name}: {name!r} includes invalid characters for a local volume "
-                'name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed (at least 2 characters). If you intended '
-                "to pass a host directory, use absolute path"
+                f"create {name}: {name!r} includes invalid characters for a local volume name, "
+                'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed (at least 2 characters). If you '
+                "intended to pass a host directory, use absolute path"
             )
         name = name or secrets.token_hex(32)
         async with self._lock:

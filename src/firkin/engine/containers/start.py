@@ -148,7 +148,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
     state.started_at = time.time_ns()
     state.stopped_by_user = False
     state.boot_id = core.host.boot_id
-    core.supervisor.watch(core, container)
+    core.supervisor.follow(core, container)
     await core.containers.save(container)
 
 

@@ -36,6 +36,11 @@ class Supervisor:
         self._start = start
         self._remove = remove
 
+    def follow(self, core: engine.Core, container: model.Container) -> None:
+        """Begin to follow a container that was started just now; it may have ended already."""
+        if not self.watch(core, container):
+            core.tasks.spawn(self.ended(core, container), f"end of {container.short}")
+
     def watch(self, core: engine.Core, container: model.Container) -> bool:
         """Begin to follow a running container; tells whether its monitor is (still) there."""
         state = container.state
