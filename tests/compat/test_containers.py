@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -29,7 +30,7 @@ def test_run_prints_and_leaves_nothing(engine: Engine, client: str) -> None:
         (["sh", "-c", "exit 7"], 7),
         (["nosuch"], 127),
         (["/etc"], 126),
-        (["sh", "-c", "kill -9 $$"], 137),
+        (["sh", "-c", "sh -c 'kill -9 $$'"], 137),
     ],
 )
 def test_exit_codes(engine: Engine, client: str, command: list[str], status: int) -> None:
@@ -101,7 +102,7 @@ def test_oom_is_reported(engine: Engine, client: str) -> None:
     assert state["OOMKilled"] is True
 
 
-def test_volumes_and_binds(engine: Engine, client: str, tmp_path_factory: object) -> None:
+def test_volumes_and_binds(engine: Engine, client: str) -> None:
     engine.run("run", "--rm", "-v", "shared:/data", "busybox", "sh", "-c", "echo kept >/data/f",
                client=client)  # fmt: skip
     assert engine.out("run", "--rm", "-v", "shared:/d:ro", "busybox", "cat", "/d/f",
@@ -112,7 +113,7 @@ def test_volumes_and_binds(engine: Engine, client: str, tmp_path_factory: object
     copied = engine.out("run", "--rm", "-v", "copied:/etc", "busybox", "cat", "/etc/group",
                         client=client)  # fmt: skip
     assert copied.startswith("root:x:0:")
-    with docker.DockerClient(base_url=engine.host) as sdk:
+    with contextlib.closing(docker.DockerClient(base_url=engine.host)) as sdk:
         for name in ("shared", "copied"):
             sdk.volumes.get(name).remove()
 
@@ -193,7 +194,7 @@ def test_second_engine_is_refused(engine: Engine) -> None:
 
 
 def test_python_sdk(engine: Engine) -> None:
-    with docker.DockerClient(base_url=engine.host) as sdk:
+    with contextlib.closing(docker.DockerClient(base_url=engine.host)) as sdk:
         assert sdk.ping()
         assert sdk.containers.run("busybox", ["echo", "sdk"], remove=True) == b"sdk\n"
         box = sdk.containers.run("busybox", ["sleep", "100"], detach=True, labels={"a": "b"})

@@ -82,7 +82,7 @@ def _copy_file(source: int, target: int, name: str) -> None:
             name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target
         )
         try:
-            while os.copy_file_range(reading, writing, 1 << 30):
+            while os.sendfile(writing, reading, None, 1 << 30):
                 pass
             _copy_metadata(reading, writing)
         finally:
