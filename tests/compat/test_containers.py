@@ -6,8 +6,11 @@ import contextlib
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
@@ -30,7 +33,7 @@ def test_run_prints_and_leaves_nothing(engine: Engine, client: str) -> None:
         (["sh", "-c", "exit 7"], 7),
         (["nosuch"], 127),
         (["/etc"], 126),
-        (["sh", "-c", "sh -c 'kill -9 $$'"], 137),
+        (["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137),
     ],
 )
 def test_exit_codes(engine: Engine, client: str, command: list[str], status: int) -> None:
@@ -179,12 +182,8 @@ def test_engine_killed_and_restarted(engine: Engine) -> None:
 
 
 def test_second_engine_is_refused(engine: Engine) -> None:
-    import subprocess
-
-    from conftest import BIN
-
     done = subprocess.run(
-        [BIN / "firkind", "--data-root", engine.directory / "data", "--exec-root",
+        [Path(sys.executable).parent / "firkind", "--data-root", engine.directory / "data", "--exec-root",
          engine.directory / "exec2", "--host", f"unix://{engine.directory}/t.sock",
          "--config-file", engine.directory / "daemon.json"],
         capture_output=True, timeout=30,

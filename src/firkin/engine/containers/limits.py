@@ -9,6 +9,8 @@ from firkin.engine import core as engine
 from firkin.types import container
 
 SHM_SIZE = 64 << 20
+DEFAULT_LOG = "json-file"
+"""Docker's default by name: SDKs read a container's output only where it says json-file."""
 _RESTART = ("", "no", "always", "unless-stopped", "on-failure")
 
 
@@ -75,7 +77,7 @@ def fill_defaults(core: engine.Core, host: container.HostConfig) -> None:
         "private" if core.host.cgroup.version == 2 and not host.privileged else "host"
     )
     host.shm_size = host.shm_size or SHM_SIZE
-    host.log_config.type = host.log_config.type or "local"
+    host.log_config.type = host.log_config.type or DEFAULT_LOG
     host.runtime = host.runtime or core.default_runtime
     host.restart_policy.name = host.restart_policy.name or "no"
     if not host.memory_swap and host.memory:
