@@ -183,8 +183,8 @@ def test_engine_killed_and_restarted(engine: Engine) -> None:
 
 def test_second_engine_is_refused(engine: Engine) -> None:
     done = subprocess.run(
-        [Path(sys.executable).parent / "firkind", "--data-root", engine.directory / "data", "--exec-root",
-         engine.directory / "exec2", "--host", f"unix://{engine.directory}/t.sock",
+        [Path(sys.executable).parent / "firkind", "--data-root", engine.directory / "data",
+         "--exec-root", engine.directory / "exec2", "--host", f"unix://{engine.directory}/t.sock",
          "--config-file", engine.directory / "daemon.json"],
         capture_output=True, timeout=30,
     )  # fmt: skip

@@ -27,7 +27,7 @@ _NOT_FOUND = re.compile(
 )
 _NOT_EXECUTABLE = re.compile(
     r"(?:exec|open executable|the path)[^\n]{0,4096}"
-    r"(?:[Pp]ermission denied|[Oo]peration not permitted|[Ee]xec format error|is a directory|[Ii]s a directory)"
+    r"(?:[Pp]ermission denied|[Oo]peration not permitted|[Ee]xec format error|[Ii]s a directory)"
 )
 
 
