@@ -8,7 +8,7 @@ from typing import Any
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import model, mounts, netmode, rootfiles
+from firkin.engine.containers import filters, model, mounts, netmode, rootfiles
 from firkin.linux import cgroup
 from firkin.oci import capabilities, hostdevs, process, resources, seccomp, spec
 from firkin.oci import user as users
@@ -133,7 +133,7 @@ def build(
     binds = [mounts.to_runtime(m, sources.get(m.destination, "")) for m in record.mounts]
     binds += [m for m in etc if m.destination not in taken]
     binds += [m for m in _shm_mount(core, container) if m.destination not in taken]
-    return spec.build(
+    document = spec.build(
         spec.SpecInput(
             container_id=container.id,
             config=config,
@@ -158,6 +158,8 @@ def build(
             apparmor_available=core.host.apparmor,
         )
     )
+    filters.attach(document)
+    return document
 
 
 def _init(core: engine.Core, container: model.Container) -> str:
