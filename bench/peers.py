@@ -1,0 +1,144 @@
+"""The engines that are compared: ours, and dockerd and podman where Debian's packages are there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+class Peer:
+    """An engine with roots and a socket of its own, driven by the official client."""
+
+    name = ""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / self.name
+        self.directory.mkdir()
+        self.socket = self.directory / "s.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def argv(self) -> list[str]:
+        """The command that starts the engine."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 60
+        while self.client("version", check=False).returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.directory / "log").read_text()[-2000:])
+            time.sleep(0.1)
+
+    def client(self, *words: str, check: bool = True, stdin: int = subprocess.DEVNULL,
+               data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        """Run the official client against it."""
+        given = {"input": data} if data is not None else {"stdin": stdin}
+        return subprocess.run(
+            ["docker", "-H", f"unix://{self.socket}", *words],
+            check=check, capture_output=True, timeout=300, **given,  # type: ignore[call-overload]
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Remove what is left and end the engine."""
+        if self.process is None:
+            return
+        ids = self.client("ps", "-aq", check=False).stdout.decode().split()
+        if ids:
+            self.client("rm", "-f", *ids, check=False)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def pids(self) -> list[int]:
+        """The engine's process and those of its helpers that are recognisable by its directory."""
+        found = {self.process.pid} if self.process else set()
+        wanted = os.fsencode(self.directory)
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if wanted in (entry / "cmdline").read_bytes():
+                        found.add(int(entry.name))
+                except OSError:
+                    continue
+        return sorted(found)
+
+    def memory(self) -> int:
+        """Proportional set size of the engine and all its helpers, in KiB."""
+        total = 0
+        for pid in self.pids():
+            try:
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
+            except OSError:
+                continue
+        return total
+
+
+class Firkin(Peer):
+    """firkind from this checkout."""
+
+    name = "firkin"
+
+    def argv(self) -> list[str]:
+        return [
+            str(BIN / "firkind"), "--data-root", f"{self.directory}/data", "--exec-root",
+            f"{self.directory}/exec", "--host", f"unix://{self.socket}", "--bridge", "fkbench0",
+            "--bip", "10.213.0.1/24",
+        ]  # fmt: skip
+
+
+class Dockerd(Peer):
+    """Debian's docker.io."""
+
+    name = "dockerd"
+
+    def argv(self) -> list[str]:
+        return [
+            "dockerd", "--data-root", f"{self.directory}/data", "--exec-root",
+            f"{self.directory}/exec", "--host", f"unix://{self.socket}", "--pidfile",
+            f"{self.directory}/pid", "--bip", "10.214.0.1/24",
+        ]  # fmt: skip
+
+
+class Podman(Peer):
+    """Debian's podman, as a service."""
+
+    name = "podman"
+
+    def argv(self) -> list[str]:
+        return [
+            "podman", "--root", f"{self.directory}/data", "--runroot", f"{self.directory}/run",
+            "--cgroup-manager", "cgroupfs", "--log-level", "error", "system", "service",
+            "--time", "0", f"unix://{self.socket}",
+        ]  # fmt: skip
+
+
+def available(directory: Path, names: list[str]) -> list[Peer]:
+    """The peers of these names whose programs are installed."""
+    programs = {"firkin": str(BIN / "firkind"), "dockerd": "dockerd", "podman": "podman"}
+    kinds = {kind.name: kind for kind in (Firkin, Dockerd, Podman)}
+    return [kinds[name](directory) for name in names if shutil.which(programs[name])]
+
+
+def workspace() -> tempfile.TemporaryDirectory[str]:
+    """A directory for all peers, on a disk."""
+    return tempfile.TemporaryDirectory(
+        prefix="fkbench-", dir="/var/tmp", ignore_cleanup_errors=True
+    )
