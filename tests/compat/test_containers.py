@@ -17,7 +17,7 @@ import docker
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Engine
+    from rig import Engine
 
 pytestmark = pytest.mark.root
 
