@@ -1,7 +1,8 @@
-"""Measures Firkin beside its peers, alternating, through the official client.
+"""Measures Firkin beside its peers in one run, alternating, through the official client.
 
-``scripts/bench [--runs N] [--peers firkin,dockerd,podman] [--archive FILE] [WORK ...]`` prints a
-table of medians in milliseconds and the ratio to dockerd. Nothing here asserts a time.
+``scripts/bench [--runs N] [--peers firkin,dockerd,podman] [--only WORDS] [--no-memory]`` prints a
+table of medians in milliseconds, the ratio to dockerd (median of the pairs) and, where there is
+one, the floor: the same work without an engine. Nothing here asserts a time.
 """
 
 from __future__ import annotations
@@ -12,136 +13,135 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from bench import peers
+from bench import floors, memory, peers, rate, works
 
-Work = Callable[[peers.Peer], float]
-
-
-def _timed(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return (time.perf_counter() - start) * 1000
+#: Turns of the works that take long.
+LONG_TURNS = 4
 
 
-def run_bridge(peer: peers.Peer) -> float:
-    return _timed(lambda: peer.client("run", "--rm", "busybox", "true"))
+def _row(name: str, cells: list[float | None], ratio: float | None, floor: float | None) -> str:
+    shown = " | ".join("       -" if cell is None else f"{cell:8.0f}" for cell in cells)
+    return (f"| {name:32} | {shown} | {'-' if ratio is None else f'{ratio:.2f}':>6} "
+            f"| {'' if floor is None else f'{floor:.0f}':>5} |")  # fmt: skip
 
 
-def run_host(peer: peers.Peer) -> float:
-    return _timed(lambda: peer.client("run", "--rm", "--network", "host", "busybox", "true"))
+def _head(first: str, names: list[str]) -> None:
+    print(f"| {first:32} | " + " | ".join(f"{name:>8}" for name in names) + " | ratio* | floor |")
+    print(f"|{'-' * 34}|" + "|".join(["-" * 10] * len(names)) + "|--------|-------|", flush=True)
 
 
-def run_detached(peer: peers.Peer) -> float:
-    return _timed(lambda: peer.client("run", "-d", "--name", "bench-d", "busybox", "sleep", "600"))
+def measure(found: list[peers.Peer], chosen: dict[str, works.Work], turns: int
+            ) -> dict[str, dict[str, list[float]]]:  # fmt: skip
+    """Do every work in turn by every engine.
+
+    Returns: work → engine → milliseconds of each turn. An engine that can't do a work has an
+    empty list there, and what it said is printed.
+    """
+    samples = {name: {peer.name: list[float]() for peer in found} for name in chosen}
+    unable: set[tuple[str, str]] = set()
+    for turn in range(turns + 1):
+        for name, work in chosen.items():
+            if name in works.LONG and turn > LONG_TURNS:
+                continue
+            for peer in found if turn % 2 else reversed(found):
+                if (name, peer.name) in unable:
+                    continue
+                os.sync()  # what one left to write must not slow the next
+                try:
+                    value = work(peer)
+                except subprocess.CalledProcessError as error:
+                    unable.add((name, peer.name))
+                    print(f"{peer.name} can't: {name}: {error.stderr.decode().strip()[:150]}")
+                    continue
+                if turn:  # the first turn warms up
+                    samples[name][peer.name].append(value)
+    return samples
 
 
-def remove_forced(peer: peers.Peer) -> float:
-    return _timed(lambda: peer.client("rm", "-f", "bench-d"))
+def report(samples: dict[str, dict[str, list[float]]], floor: dict[str, list[float]]) -> None:
+    """Print the table of times."""
+    for name, by_peer in samples.items():
+        cells = [statistics.median(values) if values else None for values in by_peer.values()]
+        ours, theirs = by_peer.get("firkin", []), by_peer.get("dockerd", [])
+        pairs = [a / b for a, b in zip(ours, theirs, strict=False)]
+        low = floor.get(name)
+        print(_row(name, cells, statistics.median(pairs) if pairs else None,
+                   statistics.median(low) if low else None), flush=True)  # fmt: skip
 
 
-def exec_true(peer: peers.Peer) -> float:
-    if b"bench-x" not in peer.client("ps", "--format", "{{.Names}}").stdout:
-        peer.client("run", "-d", "--name", "bench-x", "busybox", "sleep", "3600")
-    return _timed(lambda: peer.client("exec", "bench-x", "true"))
+def measure_floors(directory: Path, image: bytes, archive: Path | None) -> dict[str, list[float]]:
+    """Milliseconds of the works without an engine."""
+    bare = floors.bare_run(directory, image)
+    found: dict[str, list[float]] = {"run --rm busybox true, bridge": []}
+    for _ in range(10):
+        found["run --rm busybox true, bridge"].append(bare() + floors.client_alone())
+    if archive:
+        untar = floors.untar(directory, archive)
+        found["load of the Debian image"] = [untar() for _ in range(LONG_TURNS)]
+    return found
 
 
-def load(peer: peers.Peer, archive: Path) -> float:
-    peer.client("rmi", "-f", "firkin-test/debian:latest", check=False)
-    with archive.open("rb") as file:
-        return _timed(lambda: peer.client("load", stdin=file.fileno()))
-
-
-def _row(name: str, samples: dict[str, list[float]]) -> str:
-    cells = []
-    ours, theirs = samples.get("firkin"), samples.get("dockerd")
-    for values in samples.values():
-        cells.append(f"{statistics.median(values):8.0f}" if values else "       -")
-    ratio = (
-        f"{statistics.median([a / b for a, b in zip(ours, theirs, strict=False)]):.2f}"
-        if ours and theirs
-        else "-"
-    )
-    return f"| {name:32} | " + " | ".join(cells) + f" | {ratio:>6} |"
+def make_archive(directory: Path, source: Path, busybox: bytes) -> Path:
+    """A docker-archive of the root file system tar ``source``, made by our engine alone."""
+    home = directory / "maker"
+    home.mkdir()
+    maker = peers.Firkin(home)
+    maker.start()
+    try:
+        with source.open("rb") as file:
+            maker.client("import", "-", works.IMAGE, stdin=file.fileno())
+        archive = directory / "debian.tar"
+        maker.client("save", "-o", str(archive), works.IMAGE)
+    finally:
+        maker.stop()
+    return archive
 
 
 def main() -> int:
+    """Entry point of ``scripts/bench``."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--peers", default="firkin,dockerd,podman")
-    parser.add_argument("--archive", type=Path, help="docker-archive of firkin-test/debian:latest")
-    parser.add_argument("--memory-containers", type=int, default=20)
+    parser.add_argument("--only", default="", help="only works whose name has one of these words")
+    parser.add_argument("--rootfs", type=Path, help="a Debian root file system tar, for load")
+    parser.add_argument("--no-memory", action="store_true")
     given = parser.parse_args()
-    works: dict[str, Work] = {
-        "run --rm busybox true, bridge": run_bridge,
-        "the same, --network host": run_host,
-        "run -d": run_detached,
-        "rm -f": remove_forced,
-        "exec true": exec_true,
-    }
-    if given.archive:
-        works["load of the Debian image"] = lambda peer: load(peer, given.archive)
+    wanted = given.only.split(",")
+    chosen = {n: w for n, w in works.ALL.items() if any(word in n for word in wanted)}
     image = subprocess.run(
         [peers.ROOT / "scripts/busybox-image"], check=True, capture_output=True
     ).stdout
-    with peers.workspace() as directory:
-        found = peers.available(Path(directory), given.peers.split(","))
+    with peers.workspace() as name:
+        directory = Path(name)
+        archive = make_archive(directory, given.rootfs, image) if given.rootfs else None
+        if archive is None:
+            chosen = {n: w for n, w in chosen.items() if "Debian" not in n}
+        found = peers.available(directory, given.peers.split(","))
         try:
             for peer in found:
                 peer.start()
                 peer.client("import", "-c", 'CMD ["sh"]', "-", "busybox", data=image)
-            found = [peer for peer in found if _usable(peer)]
+            fresh = memory.idle(found)
+            # Docker closes the host's forwarding to everyone else's containers.
             subprocess.run(["iptables", "-P", "FORWARD", "ACCEPT"], check=False)
-            names = " | ".join(f"{peer.name:>8}" for peer in found)
-            print(f"| {'median, ms':32} | {names} | ratio* |")
-            print(f"|{'-' * 34}|" + "|".join(["-" * 10] * len(found)) + "|--------|")
-            samples = {name: {peer.name: [] for peer in found} for name in works}
-            for turn in range(given.runs + 1):
-                for name, work in works.items():
-                    if turn > 5 and name.startswith("load"):
-                        continue
-                    os.sync()  # what one work left to write must not slow the next
-                    for peer in found if turn % 2 else reversed(found):
-                        value = work(peer)
-                        if turn:  # the first turn warms up
-                            samples[name][peer.name].append(value)
-            for name, measured in samples.items():
-                print(_row(name, measured), flush=True)
-            memory(found, given.memory_containers)
+            samples = measure(found, chosen, given.runs)
+            _head("median, ms", [peer.name for peer in found])
+            report(samples, measure_floors(directory, image, archive))
+            if not given.no_memory:
+                memory.report(found, fresh)
+            if given.only in "known":
+                rate.report(found)
         finally:
             for peer in found:
                 peer.stop()
-    print("* firkin to dockerd, median of the pairs")
+    print("* firkin to dockerd, median of the pairs; floor: the same without an engine")
     return 0
 
 
-def _usable(peer: peers.Peer) -> bool:
-    done = peer.client("run", "--rm", "busybox", "true", check=False)
-    if done.returncode:
-        print(f"left out: {peer.name} can't run a container here: {done.stderr.decode().strip()}")
-        peer.stop()
-    return done.returncode == 0
-
-
-def memory(found: list[peers.Peer], count: int) -> None:
-    """Print the memory of each idle engine and of each running container's helpers."""
-    for peer in found:
-        peer.client("rm", "-f", "bench-x", check=False)
-    time.sleep(2)
-    idle = {peer.name: peer.memory() for peer in found}
-    for peer in found:
-        for _ in range(count):
-            peer.client("run", "-d", "busybox", "sleep", "3600")
-    time.sleep(2)
-    busy = {peer.name: peer.memory() for peer in found}
-    print(f"| {'engine idle, MB (PSS)':32} | "
-          + " | ".join(f"{idle[p.name] / 1024:8.1f}" for p in found) + " |        |")  # fmt: skip
-    print(f"| {'per running container, MB (PSS)':32} | "
-          + " | ".join(f"{(busy[p.name] - idle[p.name]) / 1024 / count:8.2f}" for p in found)
-          + " |        |")  # fmt: skip
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    started = time.monotonic()
+    status = main()
+    print(f"measured in {time.monotonic() - started:.0f} s on {os.cpu_count()} cores")
+    sys.exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -30,11 +32,19 @@ class Peer:
         """The command that starts the engine."""
         raise NotImplementedError
 
+    def environment(self) -> dict[str, str]:
+        """The environment of the engine."""
+        return dict(os.environ)
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.argv(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment(),
             )
         deadline = time.monotonic() + 60
         while self.client("version", check=False).returncode:
@@ -43,12 +53,13 @@ class Peer:
             time.sleep(0.1)
 
     def client(self, *words: str, check: bool = True, stdin: int = subprocess.DEVNULL,
-               data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+               stdout: int = subprocess.PIPE, data: bytes | None = None,
+               ) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
         """Run the official client against it."""
-        given = {"input": data} if data is not None else {"stdin": stdin}
+        given: dict[str, Any] = {"input": data} if data is not None else {"stdin": stdin}
         return subprocess.run(
             ["docker", "-H", f"unix://{self.socket}", *words],
-            check=check, capture_output=True, timeout=300, **given,  # type: ignore[call-overload]
+            check=check, stdout=stdout, stderr=subprocess.PIPE, timeout=300, **given,
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -57,7 +68,7 @@ class Peer:
             return
         ids = self.client("ps", "-aq", check=False).stdout.decode().split()
         if ids:
-            self.client("rm", "-f", *ids, check=False)
+            self.client("rm", "-f", "-v", *ids, check=False)
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -128,6 +139,15 @@ class Podman(Peer):
             "--cgroup-manager", "cgroupfs", "--log-level", "error", "system", "service",
             "--time", "0", f"unix://{self.socket}",
         ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        # Its default asks for more open files than a host with a low hard limit allows.
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        limits = [f"nofile={files}:{files}", "nproc=32768:32768"]
+        path = self.directory / "containers.conf"
+        quoted = ", ".join(f'"{limit}"' for limit in limits)
+        path.write_text(f"[containers]\ndefault_ulimits = [{quoted}]\n")
+        return {**os.environ, "CONTAINERS_CONF": str(path)}
 
 
 def available(directory: Path, names: list[str]) -> list[Peer]:

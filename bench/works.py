@@ -1,0 +1,146 @@
+"""What is measured: each work is done once by one engine, through the official client.
+
+A work returns milliseconds. What it needs beforehand it makes outside the measured part.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import peers
+
+Work = Callable[[peers.Peer], float]
+
+IMAGE = "firkin-bench/debian:latest"
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Milliseconds an action takes."""
+    start = time.perf_counter()
+    action()
+    return (time.perf_counter() - start) * 1000
+
+
+def run_bridge(peer: peers.Peer) -> float:
+    """A short container on the default bridge."""
+    return timed(lambda: peer.client("run", "--rm", "busybox", "true"))
+
+
+def run_host(peer: peers.Peer) -> float:
+    """The same in the host's network."""
+    return timed(lambda: peer.client("run", "--rm", "--network", "host", "busybox", "true"))
+
+
+def run_detached(peer: peers.Peer) -> float:
+    """Start a container and leave it."""
+    return timed(lambda: peer.client("run", "-d", "--name", "bench-d", "busybox", "sleep", "600"))
+
+
+def remove_forced(peer: peers.Peer) -> float:
+    """Kill and remove the one `run_detached` left."""
+    return timed(lambda: peer.client("rm", "-f", "bench-d"))
+
+
+def _standing(peer: peers.Peer) -> None:
+    if b"bench-x" not in peer.client("ps", "--format", "{{.Names}}").stdout:
+        peer.client("run", "-d", "--name", "bench-x", "busybox", "sleep", "36000")
+
+
+def exec_true(peer: peers.Peer) -> float:
+    """A process more in a running container."""
+    _standing(peer)
+    return timed(lambda: peer.client("exec", "bench-x", "true"))
+
+
+def twenty_at_once(peer: peers.Peer) -> float:
+    """Twenty clients that each run a short container at the same moment."""
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        return timed(lambda: list(pool.map(lambda _: run_bridge(peer), range(20))))
+
+
+def logs(peer: peers.Peer) -> float:
+    """Read 300,000 lines of log."""
+    if b"bench-l" not in peer.client("ps", "-a", "--format", "{{.Names}}").stdout:
+        peer.client("run", "-d", "--name", "bench-l", "busybox", "seq", "300000")
+        peer.client("wait", "bench-l")
+    with Path(os.devnull).open("wb") as sink:
+        return timed(lambda: peer.client("logs", "bench-l", stdout=sink.fileno()))
+
+
+def attach_200mb(peer: peers.Peer) -> float:
+    """200 MB of lines from a container to its client."""
+    words = (
+        "run",
+        "--rm",
+        "--log-driver",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "yes | head -c 200000000",
+    )
+    with Path(os.devnull).open("wb") as sink:
+        return timed(lambda: peer.client(*words, stdout=sink.fileno()))
+
+
+def load(peer: peers.Peer) -> float:
+    """Load the Debian image from a file."""
+    peer.client("rmi", "-f", IMAGE, check=False)
+    with archive(peer).open("rb") as file:
+        return timed(lambda: peer.client("load", stdin=file.fileno()))
+
+
+def save(peer: peers.Peer) -> float:
+    """Write the Debian image to a file."""
+    with (peer.directory / "saved.tar").open("wb") as file:
+        return timed(lambda: peer.client("save", IMAGE, stdout=file.fileno()))
+
+
+def commit(peer: peers.Peer) -> float:
+    """Make an image of a container that wrote 50 MB."""
+    peer.client("rmi", "-f", "bench-commit", check=False)
+    if b"bench-c" not in peer.client("ps", "-a", "--format", "{{.Names}}").stdout:
+        peer.client("run", "--name", "bench-c", "busybox", "sh", "-c",
+                    "dd if=/dev/urandom of=/data bs=1M count=50")  # fmt: skip
+    return timed(lambda: peer.client("commit", "bench-c", "bench-commit"))
+
+
+def archive(peer: peers.Peer) -> Path:
+    """The docker-archive of the Debian image, beside the engines' directories."""
+    return peer.directory.parent / "debian.tar"
+
+
+@contextlib.contextmanager
+def known_containers(peer: peers.Peer, count: int) -> Iterator[None]:
+    """So many created containers for as long as the context lasts."""
+    ids = [peer.client("create", "busybox").stdout.decode().strip() for _ in range(count)]
+    try:
+        yield
+    finally:
+        for start in range(0, count, 100):
+            peer.client("rm", *ids[start : start + 100])
+
+
+#: Name of the table's row → work, in the order of one turn.
+ALL: dict[str, Work] = {
+    "run --rm busybox true, bridge": run_bridge,
+    "the same, --network host": run_host,
+    "run -d": run_detached,
+    "rm -f": remove_forced,
+    "exec true": exec_true,
+    "20 such runs at once": twenty_at_once,
+    "logs of 300,000 lines": logs,
+    "200 MB of lines through attach": attach_200mb,
+    "load of the Debian image": load,
+    "save of the Debian image": save,
+    "commit of 50 MB": commit,
+}
+
+#: Works that take long: measured in the first turns only.
+LONG = {"20 such runs at once", "logs of 300,000 lines", "200 MB of lines through attach",
+        "load of the Debian image", "save of the Debian image", "commit of 50 MB"}  # fmt: skip
