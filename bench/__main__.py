@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,9 +17,6 @@ import time
 from pathlib import Path
 
 from bench import floors, memory, peers, rate, works
-
-#: Turns of the works that take long.
-LONG_TURNS = 4
 
 
 def _row(name: str, cells: list[float | None], ratio: float | None, floor: float | None) -> str:
@@ -43,7 +41,7 @@ def measure(found: list[peers.Peer], chosen: dict[str, works.Work], turns: int
     unable: set[tuple[str, str]] = set()
     for turn in range(turns + 1):
         for name, work in chosen.items():
-            if name in works.LONG and turn > LONG_TURNS:
+            if name in works.LONG and turn > works.LONG_TURNS:
                 continue
             for peer in found if turn % 2 else reversed(found):
                 if (name, peer.name) in unable:
@@ -71,32 +69,39 @@ def report(samples: dict[str, dict[str, list[float]]], floor: dict[str, list[flo
                    statistics.median(low) if low else None), flush=True)  # fmt: skip
 
 
-def measure_floors(directory: Path, image: bytes, archive: Path | None) -> dict[str, list[float]]:
+def measure_floors(directory: Path, image: bytes, *, debian: bool) -> dict[str, list[float]]:
     """Milliseconds of the works without an engine."""
     bare = floors.bare_run(directory, image)
     found: dict[str, list[float]] = {"run --rm busybox true, bridge": []}
     for _ in range(10):
         found["run --rm busybox true, bridge"].append(bare() + floors.client_alone())
-    if archive:
-        untar = floors.untar(directory, archive)
-        found["load of the Debian image"] = [untar() for _ in range(LONG_TURNS)]
+    if debian:
+        untar = floors.untar(directory, works.archive(directory, 0))
+        found["load of the Debian image"] = [untar() for _ in range(works.LONG_TURNS)]
     return found
 
 
-def make_archive(directory: Path, source: Path, busybox: bytes) -> Path:
-    """A docker-archive of the root file system tar ``source``, made by our engine alone."""
+def make_archives(directory: Path, source: Path) -> None:
+    """Docker-archives of the root file system tar ``source``, one a turn, each a little different.
+
+    An engine of ours that does nothing else makes them.
+    """
     home = directory / "maker"
     home.mkdir()
     maker = peers.Firkin(home)
     maker.start()
     try:
-        with source.open("rb") as file:
-            maker.client("import", "-", works.IMAGE, stdin=file.fileno())
-        archive = directory / "debian.tar"
-        maker.client("save", "-o", str(archive), works.IMAGE)
+        rootfs = home / "rootfs.tar"
+        shutil.copyfile(source, rootfs)
+        for turn in range(works.LONG_TURNS + 1):
+            (home / f"turn-{turn}").write_text(str(turn))
+            subprocess.run(["tar", "-r", "-f", rootfs, "-C", home, f"turn-{turn}"], check=True)
+            name = f"{works.IMAGE}:{turn}"
+            with rootfs.open("rb") as file:
+                maker.client("import", "-", name, stdin=file.fileno())
+            maker.client("save", "-o", str(works.archive(directory, turn)), name)
     finally:
         maker.stop()
-    return archive
 
 
 def main() -> int:
@@ -106,6 +111,7 @@ def main() -> int:
     parser.add_argument("--peers", default="firkin,dockerd,podman")
     parser.add_argument("--only", default="", help="only works whose name has one of these words")
     parser.add_argument("--rootfs", type=Path, help="a Debian root file system tar, for load")
+    parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on which disk")
     parser.add_argument("--no-memory", action="store_true")
     given = parser.parse_args()
     wanted = given.only.split(",")
@@ -113,10 +119,12 @@ def main() -> int:
     image = subprocess.run(
         [peers.ROOT / "scripts/busybox-image"], check=True, capture_output=True
     ).stdout
-    with peers.workspace() as name:
+    with peers.workspace(given.directory) as name:
         directory = Path(name)
-        archive = make_archive(directory, given.rootfs, image) if given.rootfs else None
-        if archive is None:
+        debian = given.rootfs is not None and any("Debian" in name for name in chosen)
+        if debian:
+            make_archives(directory, given.rootfs)
+        else:
             chosen = {n: w for n, w in chosen.items() if "Debian" not in n}
         found = peers.available(directory, given.peers.split(","))
         try:
@@ -128,7 +136,7 @@ def main() -> int:
             subprocess.run(["iptables", "-P", "FORWARD", "ACCEPT"], check=False)
             samples = measure(found, chosen, given.runs)
             _head("median, ms", [peer.name for peer in found])
-            report(samples, measure_floors(directory, image, archive))
+            report(samples, measure_floors(directory, image, debian=debian))
             if not given.no_memory:
                 memory.report(found, fresh)
             if given.only in "known":

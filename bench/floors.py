@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,13 +44,10 @@ def untar(directory: Path, archive: Path) -> Callable[[], float]:
     files = [layers / name for name in manifest[0]["Layers"]]
 
     def once() -> float:
-        target = directory / "untarred"
-        target.mkdir()
+        target = Path(tempfile.mkdtemp(dir=directory))  # kept: see `works.load`
         start = time.perf_counter()
         for file in files:
             _quiet("tar", "-x", "-f", file, "-C", target)
-        taken = (time.perf_counter() - start) * 1000
-        _quiet("rm", "-rf", target)
-        return taken
+        return (time.perf_counter() - start) * 1000
 
     return once

@@ -27,6 +27,7 @@ class Peer:
         self.directory.mkdir()
         self.socket = self.directory / "s.sock"
         self.process: subprocess.Popen[bytes] | None = None
+        self.turns: dict[str, int] = {}
 
     def argv(self) -> list[str]:
         """The command that starts the engine."""
@@ -157,8 +158,6 @@ def available(directory: Path, names: list[str]) -> list[Peer]:
     return [kinds[name](directory) for name in names if shutil.which(programs[name])]
 
 
-def workspace() -> tempfile.TemporaryDirectory[str]:
-    """A directory for all peers, on a disk."""
-    return tempfile.TemporaryDirectory(
-        prefix="fkbench-", dir="/var/tmp", ignore_cleanup_errors=True
-    )
+def workspace(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """A directory for all peers; ``parent`` should be on a disk, not in memory."""
+    return tempfile.TemporaryDirectory(prefix="fkbench-", dir=parent, ignore_cleanup_errors=True)
