@@ -119,8 +119,7 @@ def main() -> int:
     image = subprocess.run(
         [peers.ROOT / "scripts/busybox-image"], check=True, capture_output=True
     ).stdout
-    with peers.workspace(given.directory) as name:
-        directory = Path(name)
+    with peers.workspace(given.directory) as directory:
         debian = given.rootfs is not None and any("Debian" in name for name in chosen)
         if debian:
             make_archives(directory, given.rootfs)

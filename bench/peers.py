@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +78,14 @@ class Peer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def pids(self) -> list[int]:
         """The engine's process and those of its helpers that are recognisable by its directory."""
-        found = {self.process.pid} if self.process else set()
+        running = self.process is not None and self.process.poll() is None
+        found = {self.process.pid} if self.process is not None and running else set()
         wanted = os.fsencode(self.directory)
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -158,6 +164,15 @@ def available(directory: Path, names: list[str]) -> list[Peer]:
     return [kinds[name](directory) for name in names if shutil.which(programs[name])]
 
 
-def workspace(parent: Path) -> tempfile.TemporaryDirectory[str]:
+@contextlib.contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
     """A directory for all peers; ``parent`` should be on a disk, not in memory."""
-    return tempfile.TemporaryDirectory(prefix="fkbench-", dir=parent, ignore_cleanup_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix="fkbench-", dir=parent))
+    try:
+        yield directory
+    finally:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        points = [line.split()[4] for line in lines]
+        for point in reversed([p for p in points if p.startswith(f"{directory}/")]):
+            subprocess.run(["umount", "-l", point], check=False)
+        shutil.rmtree(directory, ignore_errors=True)

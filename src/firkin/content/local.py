@@ -12,16 +12,13 @@ a blob may be short, and readers of blobs that matter compare size and digest wi
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from firkin import errdefs, reference
-from firkin.content import store
-
-_IOV_MAX = 1024
+from firkin.content import spool, store
 
 
 def _failed(what: str, error: OSError) -> errdefs.System:
@@ -29,80 +26,59 @@ def _failed(what: str, error: OSError) -> errdefs.System:
 
 
 class LocalWriter:
-    """An ingest: bytes go to a file and into the hash at once."""
+    """An ingest: bytes go to a file and into the hash."""
 
     def __init__(self, owner: LocalStore) -> None:
         self._owner = owner
-        self._hash = hashlib.sha256()
-        self._size = 0
         self._path = os.path.join(owner.ingest, secrets.token_hex(16))
         try:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
         except OSError as error:
             raise _failed("write to", error) from error
+        self._spool = spool.Spool(fd)
 
     @property
     def size(self) -> int:
-        return self._size
-
-    @property
-    def digest(self) -> str:
-        """The digest of what was written so far."""
-        return f"sha256:{self._hash.hexdigest()}"
+        return self._spool.size
 
     def write(self, data: store.Buffer) -> None:
         self.writev((data,))
 
     def writev(self, parts: Sequence[store.Buffer]) -> None:
-        for part in parts:
-            self._hash.update(part)
         try:
-            for start in range(0, len(parts), _IOV_MAX):
-                self._write(list(parts[start : start + _IOV_MAX]))
+            self._spool.write(parts)
         except OSError as error:
             raise _failed("write to", error) from error
 
-    def _write(self, parts: list[store.Buffer]) -> None:
-        while parts:
-            done = os.writev(self._fd, parts)
-            self._size += done
-            while parts and done >= len(parts[0]):
-                done -= len(parts[0])
-                del parts[0]
-            if done:
-                parts[0] = memoryview(parts[0])[done:]
-
     def commit(self, digest: str = "", size: int = -1) -> store.Info:
-        if digest and self.digest != digest:
-            self.abort()
-            raise errdefs.InvalidParameter(
-                f"the content has the digest {self.digest}, it was announced as {digest}: "
-                "it is damaged or was changed"
-            )
-        if size >= 0 and self._size != size:
-            self.abort()
-            raise errdefs.InvalidParameter(
-                f"the content of {self.digest} has {self._size} bytes, it was announced with {size}"
-            )
-        info = store.Info(self.digest, self._size)
         try:
-            self._close()
+            info = store.Info(f"sha256:{self._spool.finish().hex()}", self.size)
+            _check(info, digest, size)
             os.rename(self._path, self._owner.path(info.digest))
         except OSError as error:
             self.abort()
             raise _failed("write to", error) from error
+        except errdefs.InvalidParameter:
+            self.abort()
+            raise
         return info
 
     def abort(self) -> None:
-        with contextlib.suppress(OSError):
-            self._close()
+        self._spool.abandon()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
 
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+
+def _check(found: store.Info, digest: str, size: int) -> None:
+    if digest and found.digest != digest:
+        raise errdefs.InvalidParameter(
+            f"the content has the digest {found.digest}, it was announced as {digest}: "
+            "it is damaged or was changed"
+        )
+    if size >= 0 and found.size != size:
+        raise errdefs.InvalidParameter(
+            f"the content of {found.digest} has {found.size} bytes, it was announced with {size}"
+        )
 
 
 class LocalStore:
