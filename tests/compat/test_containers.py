@@ -161,14 +161,26 @@ def test_commit_save_load(engine: Engine, client: str) -> None:
     engine.run("rmi", "changed:1", client=client)
 
 
+_TELLING = (
+    ("inspect", "stays"),
+    ("inspect", "--type", "image", "busybox"),
+    ("network", "inspect", "--format", "{{.Id}} {{.Created}} {{.IPAM}}", "bridge"),
+    ("volume", "ls"),
+    ("history", "--format", "{{.ID}} {{.CreatedAt}} {{.Size}}", "busybox"),
+    ("ps", "-a", "--no-trunc", "--filter", "name=stays", "--format", "{{.ID}} {{.CreatedAt}}"),
+)
+
+
 def test_engine_killed_and_restarted(engine: Engine) -> None:
     engine.run("run", "-d", "--name", "stays", "busybox", "sh", "-c",
                "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done")  # fmt: skip
     engine.run("run", "-d", "--name", "ends", "busybox", "sh", "-c", "sleep 1; exit 5")
     engine.run("run", "-d", "--rm", "--name", "vanishes", "busybox", "sleep", "1")
+    known = [engine.out(*words) for words in _TELLING]
     engine.end(signal.SIGKILL)
     time.sleep(1.5)
     engine.start()
+    assert [engine.out(*words) for words in _TELLING] == known
     assert engine.out("exec", "stays", "echo", "alive") == "alive"
     lines = [int(line) for line in engine.out("logs", "stays").split()]
     assert lines == list(range(len(lines)))

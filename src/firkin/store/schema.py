@@ -54,7 +54,7 @@ STEPS: list[str] = [
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         image TEXT NOT NULL,
-        created REAL NOT NULL,
+        created INTEGER NOT NULL,
         config BLOB NOT NULL,
         state BLOB NOT NULL
     ) WITHOUT ROWID;
