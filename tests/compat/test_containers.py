@@ -214,3 +214,31 @@ def test_python_sdk(engine: Engine) -> None:
         box.kill()
         assert box.wait()["StatusCode"] == 137
         box.remove()
+
+
+def test_exec_that_is_never_started_leaves_nothing(engine: Engine) -> None:
+    engine.run("run", "-d", "--name", "idle", "busybox", "sleep", "100")
+    before = engine.processes()
+    with contextlib.closing(docker.APIClient(base_url=engine.host)) as api:
+        made = [api.exec_create("idle", ["touch", f"/made-{n}"])["Id"] for n in range(40)]
+        assert len(engine.processes()) > len(before)
+        deadline = time.monotonic() + 20
+        while len(engine.processes()) > len(before):
+            assert time.monotonic() < deadline, engine.processes()
+            time.sleep(0.1)
+        assert engine.out("exec", "idle", "ls", "/").split().count("made-0") == 0
+        api.exec_start(made[0])
+        assert "made-0" in engine.out("exec", "idle", "ls", "/").split()
+
+
+def test_engine_killed_before_an_exec_starts(engine: Engine) -> None:
+    engine.run("run", "-d", "--name", "idle", "busybox", "sleep", "100")
+    with contextlib.closing(docker.APIClient(base_url=engine.host)) as api:
+        api.exec_create("idle", ["touch", "/made"])
+    engine.end(signal.SIGKILL)
+    engine.start()
+    deadline = time.monotonic() + 20
+    while len(engine.processes()) > 1:
+        assert time.monotonic() < deadline, engine.processes()
+        time.sleep(0.1)
+    assert "made" not in engine.out("exec", "idle", "ls", "/").split()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 
@@ -25,6 +26,7 @@ from firkin.runtime import errors, oci_runtime, runtime
 from firkin.wire import conmon as protocol
 
 _CREATE_TIMEOUT = 60.0
+_PROCESS = "process.json"
 
 
 def _spawn(argv: list[str], pipes: dict[str, int], cwd: str) -> int:
@@ -168,20 +170,15 @@ class Conmon:
     async def exec(self, bundle: runtime.ExecBundle) -> ConmonExec:
         """See ``Runtime.exec``."""
         os.makedirs(bundle.path, mode=0o700)
-        spec = os.path.join(bundle.path, "process.json")
-        with open(spec, "wb") as file:
-            file.write(msgspec.json.encode(bundle.process))
         argv = self._argv(
             bundle.container, bundle.path, "--exec", "--exec-attach",
-            "--exec-process-spec", spec, "--log-path", "none",
+            "--exec-process-spec", os.path.join(bundle.path, _PROCESS), "--log-path", "none",
         )  # fmt: skip
         if bundle.terminal:
             argv.append("--terminal")
         if bundle.stdin:
             argv.append("--stdin")
-        args = bundle.process.get("args")
-        command = str(args[0]) if isinstance(args, list) and args else ""
-        return await ConmonExec.begin(self, argv, bundle.path, command)
+        return await ConmonExec.begin(self, argv, bundle.path)
 
     async def pause(self, container_id: str) -> None:
         """See ``Runtime.pause``."""
@@ -208,23 +205,22 @@ class Conmon:
 class ConmonExec:
     """An :class:`firkin.runtime.runtime.Exec` under a conmon of its own."""
 
-    def __init__(self, owner: Conmon, path: str, command: str, lines: _Lines, gate: int) -> None:
+    def __init__(self, owner: Conmon, path: str, lines: _Lines, gate: int) -> None:
         self._owner = owner
         self._path = path
-        self._command = command
         self._lines = lines
         self._gate = gate
         self._monitor = 0
         self._ran = False
 
     @classmethod
-    async def begin(cls, owner: Conmon, argv: list[str], path: str, command: str) -> ConmonExec:
+    async def begin(cls, owner: Conmon, argv: list[str], path: str) -> ConmonExec:
         """Start the monitor and wait until its attach socket is there."""
         sync_read, sync_write = os.pipe2(os.O_CLOEXEC)
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
         gate_read, gate_write = os.pipe2(os.O_CLOEXEC)
         ready = _Lines(ready_read)
-        self = cls(owner, path, command, _Lines(sync_read), gate_write)
+        self = cls(owner, path, _Lines(sync_read), gate_write)
         try:
             pipes = {
                 "_OCI_SYNCPIPE": sync_write,
@@ -253,10 +249,15 @@ class ConmonExec:
         """See ``Exec.socket_path``."""
         return os.path.join(self._path, "attach")
 
-    async def go(self) -> int:
+    async def go(self, process: dict[str, object]) -> int:
         """See ``Exec.go``."""
+        # Not before: without this file the runtime runs nothing, whoever opens the gate.
+        with open(os.path.join(self._path, _PROCESS), "wb") as file:
+            file.write(msgspec.json.encode(process))
         os.write(self._gate, b"1")
-        sync = await self._owner._report(self._lines, self._command, "run the command")
+        args = process.get("args")
+        command = str(args[0]) if isinstance(args, list) and args else ""
+        sync = await self._owner._report(self._lines, command, "run the command")
         self._ran = True
         return sync.data
 
@@ -277,6 +278,7 @@ class ConmonExec:
             else:
                 _end(self._monitor)
             self._monitor = 0
+        shutil.rmtree(self._path, ignore_errors=True)
 
 
 def exit_of(path: str) -> runtime.Exit | None:

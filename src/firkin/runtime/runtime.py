@@ -55,26 +55,31 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecBundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A process to add to a running container; ``process`` is a runtime-spec process object."""
+    """What is known of a process to be added to a running container before it is let go."""
 
     id: str
     container: str
     path: str
-    process: dict[str, object]
     terminal: bool = False
     stdin: bool = False
 
 
 class Exec(Protocol):
-    """An exec that is ready to go: its streams are there, the process is not running yet."""
+    """An exec that is ready to go: its streams are there, the process is not running yet.
+
+    When the engine ends before :meth:`go`, the monitor ends without having run anything.
+    """
 
     @property
     def socket_path(self) -> str:
         """The monitor's attach socket."""
         ...
 
-    async def go(self) -> int:
-        """Let the process run and return its pid. Raises as :meth:`Runtime.create` does."""
+    async def go(self, process: dict[str, object]) -> int:
+        """Run the process, a runtime-spec process object, and return its pid.
+
+        Raises as :meth:`Runtime.create` does.
+        """
         ...
 
     async def wait(self) -> int:
@@ -82,7 +87,7 @@ class Exec(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give up what is held for it; kills the process only if it never ran."""
+        """Give up what is held for it, its directory too; ends the monitor if nothing ran."""
         ...
 
 

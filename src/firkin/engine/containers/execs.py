@@ -3,6 +3,9 @@
 An exec has three states: created, running, exited. Its streams are in the hands of a monitor of its
 own. Execs live in memory: after a restart of the engine the processes still run but can't be asked
 about, as with Docker.
+
+The monitor is made ready as soon as an exec is created, since whoever creates one starts it at
+once; one that is not started soon is put away and made again when it is.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
 import time
 from typing import Any
 
@@ -25,15 +27,15 @@ from firkin.types import container as wire
 from firkin.wire import detachkeys, stdcopy
 
 _KEPT_AFTER_EXIT = 300.0
+_READY_FOR = 2.0
+_MOST_READY = 32
 
 
 class Session:
     """One exec. ``exit_code`` is ``None`` until it ended."""
 
-    def __init__(
-        self, exec_id: str, container: model.Container, request: wire.ExecCreateRequest
-    ) -> None:
-        self.id = exec_id
+    def __init__(self, container: model.Container, request: wire.ExecCreateRequest) -> None:
+        self.id = secrets.token_hex(32)
         self.container = container
         self.request = request
         self.keys = detachkeys.parse(request.detach_keys)
@@ -43,6 +45,7 @@ class Session:
         self.exit_code: int | None = None
         self.path = ""
         self.created = time.monotonic()
+        self.ready: asyncio.Task[conmon.ConmonExec | None] | None = None
 
 
 def create(
@@ -55,12 +58,63 @@ def create(
     process.checked_args(request.cmd)
     process.merge_env([], request.env)
     process.checked_cwd(request.working_dir)
-    session = Session(secrets.token_hex(32), container, request)
+    session = Session(container, request)
     _forget_old(core, container)
+    if sum(other.ready is not None for other in core.execs.values()) < _MOST_READY:
+        session.ready = core.tasks.spawn(_prepare(core, session), f"ready {session.id[:12]}")
+        asyncio.get_running_loop().call_later(_READY_FOR, _put_away, core, session)
     core.execs[session.id] = session
     container.execs.add(session.id)
     emit.container(core, container, _action("exec_create", request), execID=session.id)
     return session
+
+
+async def _monitor(core: engine.Core, session: Session) -> conmon.ConmonExec:
+    chosen = core.runtime(session.container.record.runtime)
+    parent = os.path.join(core.bundle(session.container.id), "exec")
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    session.path = os.path.join(parent, secrets.token_hex(16))
+    return await chosen.exec(
+        runtime.ExecBundle(
+            id=session.id,
+            container=session.container.id,
+            path=session.path,
+            terminal=session.request.tty,
+            stdin=session.request.attach_stdin,
+        )
+    )
+
+
+async def _prepare(core: engine.Core, session: Session) -> conmon.ConmonExec | None:
+    try:
+        return await _monitor(core, session)
+    except (errdefs.FirkinError, OSError):
+        return None  # the start will fail in the same way and say why
+
+
+async def _ready(core: engine.Core, session: Session) -> conmon.ConmonExec:
+    task, session.ready = session.ready, None
+    return (await task if task is not None else None) or await _monitor(core, session)
+
+
+def _put_away(core: engine.Core, session: Session) -> None:
+    """Give up a monitor that was made ready and is not wanted (yet)."""
+    task, session.ready = session.ready, None
+
+    async def work(task: asyncio.Task[conmon.ConmonExec | None]) -> None:
+        if (run := await task) is not None:
+            await run.close()
+
+    if task is not None:
+        core.tasks.spawn(work(task), f"put away {session.id[:12]}")
+
+
+def drop(core: engine.Core, container: model.Container) -> None:
+    """Forget the execs of a container that is about to go."""
+    for exec_id in list(container.execs):
+        if (session := core.execs.pop(exec_id, None)) is not None:
+            _put_away(core, session)
+    container.execs.clear()
 
 
 def _action(verb: str, request: wire.ExecCreateRequest) -> str:
@@ -130,22 +184,11 @@ async def start(
     check_start(session)
     session.started = True
     request = session.request
-    chosen = core.runtime(session.container.record.runtime)
-    session.path = os.path.join(core.bundle(session.container.id), "exec", session.id[:32])
     run: conmon.ConmonExec | None = None
     emit.container(core, session.container, _action("exec_start", request), execID=session.id)
     try:
-        os.makedirs(os.path.dirname(session.path), mode=0o700, exist_ok=True)
-        run = await chosen.exec(
-            runtime.ExecBundle(
-                id=session.id,
-                container=session.container.id,
-                path=session.path,
-                process=await asyncio.to_thread(_process, core, session, size),
-                terminal=request.tty,
-                stdin=request.attach_stdin,
-            )
-        )
+        spec = await asyncio.to_thread(_process, core, session, size)
+        run = await _ready(core, session)
         attached = None
         if client is not None:
             attached = streams.Session(
@@ -158,7 +201,7 @@ async def start(
                 closes_stdin=not request.tty,
             )
             attached.connect(run.socket_path)
-        session.pid = await run.go()
+        session.pid = await run.go(spec)
         session.running = True
     except BaseException as error:
         session.exit_code = (
@@ -170,7 +213,6 @@ async def start(
         )
         if run is not None:
             await run.close()
-        shutil.rmtree(session.path, ignore_errors=True)
         raise
     ending = core.tasks.spawn(_ended(core, session, run), f"exec {session.id[:12]}")
     if attached is not None:
@@ -188,7 +230,6 @@ async def _ended(core: engine.Core, session: Session, run: conmon.ConmonExec) ->
         if session.exit_code is None:
             session.exit_code = 137
         await run.close()
-        shutil.rmtree(session.path, ignore_errors=True)
         emit.container(
             core,
             session.container,

@@ -10,7 +10,7 @@ import signal
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, model, release, stop
+from firkin.engine.containers import emit, execs, model, release, stop
 from firkin.linux import pidfd
 
 
@@ -73,8 +73,7 @@ async def _kill(core: engine.Core, container: model.Container) -> None:
 
 async def erase(core: engine.Core, container: model.Container) -> None:
     """Everything of a container that is not in memory; the caller holds the lock. Idempotent."""
-    for exec_id in list(container.execs):
-        core.execs.pop(exec_id, None)
+    execs.drop(core, container)
     for client in container.pending:
         client.abandon("the container was removed")
     container.pending.clear()
