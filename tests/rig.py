@@ -93,7 +93,8 @@ class Engine:
 
     def mounts(self, below: Path) -> list[str]:
         """Mount points under a directory."""
-        points = (line.split()[4] for line in Path("/proc/self/mountinfo").open())
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        points = [line.split()[4] for line in lines]
         return [point for point in points if point.startswith(f"{below}/")]
 
 

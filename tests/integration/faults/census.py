@@ -1,0 +1,104 @@
+"""Counting what an engine has on the host, to see that nothing stays."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+from rig import Engine
+
+Census = dict[str, set[str]]
+
+_KEYS = {
+    "containers": "id",
+    "endpoints": "container",
+    "volumes": "name",
+    "snapshots": "key",
+    "images": "id",
+}
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def _words(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+
+def _cgroups() -> set[str]:
+    root = Path("/sys/fs/cgroup")
+    found: set[str] = set()
+    for pattern in ("*/firkin/*", "*/*/firkin/*", "firkin/*"):
+        found.update(str(path) for path in root.glob(pattern) if _ID.search(path.name))
+    return found
+
+
+def _published(engine: Engine) -> set[str]:
+    listing = json.loads(_words("nft", "-j", "list", "table", "inet", engine.table()) or "{}")
+    return {
+        json.dumps(element)
+        for item in listing.get("nftables", [])
+        if "map" in item
+        for element in item["map"].get("elem", [])
+    }
+
+
+def _rows(engine: Engine) -> set[str]:
+    with sqlite3.connect(f"file:{engine.data}/firkin.db?mode=ro", uri=True) as database:
+        return {
+            f"{table} {row[0]}"
+            for table, column in _KEYS.items()
+            for row in database.execute(f"SELECT {column} FROM {table}")
+        }
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+
+
+def take(engine: Engine) -> Census:
+    """Everything of this engine by kind. Prepared network namespaces and their wires are no leak
+    but have to be as many as each other, and not more than the engine keeps."""
+    namespaces = _names(engine.exec / "netns")
+    wires = {line.split()[1].split("@")[0] for line in
+             _words("ip", "-o", "link", "show", "master", engine.bridge).splitlines()}  # fmt: skip
+    return {
+        "mounts": set(engine.mounts(engine.exec / "containers")) | set(engine.mounts(engine.data)),
+        "processes": {str(pid) for pid in engine.processes()},
+        "bundles": _names(engine.exec / "containers"),
+        "homes": _names(engine.data / "containers"),
+        "snapshots": _names(engine.data / "snapshots"),
+        "blobs": _names(engine.data / "content/blobs/sha256"),
+        "ingests": _names(engine.data / "content/ingest"),
+        "volumes": _names(engine.data / "volumes"),
+        "rows": _rows(engine),
+        "cgroups": _cgroups(),
+        "published": _published(engine),
+        "runtime state": {
+            str(path) for path in (engine.exec / "runtimes").glob("*/*") if _ID.search(path.name)
+        },
+        "namespaces without a wire": {f"{len(namespaces)} and {len(wires)}"}
+        if len(namespaces) != len(wires) or len(namespaces) > 4
+        else set(),
+    }
+
+
+def settle(engine: Engine, expected: Census, seconds: float = 30.0) -> Census:
+    """Wait until the engine has exactly what is expected; returns what differs in the end.
+
+    ``{}`` is what a test wants. Removal answers before helpers have ended, hence the waiting.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = take(engine)
+        different = {
+            kind: (found[kind] - expected[kind]) | {f"missing {x}" for x in
+                                                    expected[kind] - found[kind]}
+            for kind in found
+            if found[kind] != expected[kind]
+        }  # fmt: skip
+        if not different or time.monotonic() > deadline:
+            return different
+        time.sleep(0.2)

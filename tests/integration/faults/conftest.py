@@ -1,0 +1,16 @@
+"""An engine that is made to suffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import rig
+
+
+@pytest.fixture
+def engine(tmp_path: rig.Path) -> Iterator[rig.Engine]:
+    """A fresh engine with a busybox image."""
+    with rig.running(tmp_path, "fkfault0") as made:
+        yield made
