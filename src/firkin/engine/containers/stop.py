@@ -122,7 +122,15 @@ async def pause(core: engine.Core, container: model.Container) -> None:
         if container.state.status is model.Status.PAUSED:
             raise errdefs.Conflict(f"Container {container.id} is already paused")
         container.require_running("pause")
-        await core.runtime(container.record.runtime).pause(container.id)
+        try:
+            await core.runtime(container.record.runtime).pause(container.id)
+        except errdefs.System as error:
+            if not pidfd.ended(container.pidfd):
+                raise
+            raise errdefs.Conflict(
+                f"cannot pause container {container.name}: container {container.id} is not running "
+                "(it has just ended)"
+            ) from error
         container.move(model.Status.PAUSED)
         await core.containers.save(container)
     emit.container(core, container, "pause")

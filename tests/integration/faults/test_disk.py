@@ -1,0 +1,109 @@
+"""A disk that gets full: clear errors, no half things, and work again when there is room."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import census
+import pytest
+
+import rig
+from rig import Engine
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Engine]:
+    """An engine whose data root is a file system of 24 MB."""
+    image, home = tmp_path / "disk", tmp_path / "home"
+    image.touch()
+    os.truncate(image, 24 << 20)
+    home.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, home], check=True)
+    try:
+        with rig.running(home, "fkfault1") as engine:
+            yield engine
+    finally:
+        subprocess.run(["umount", home], check=False)
+
+
+def _fill(engine: Engine) -> Path:
+    ballast = engine.directory / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError):
+        while True:
+            os.write(file.fileno(), bytes(4096))
+    return ballast
+
+
+def _archive(tmp_path: Path) -> bytes:
+    (tmp_path / "big").write_bytes(os.urandom(8 << 20))
+    return subprocess.run(["tar", "-c", "-C", tmp_path, "big"], check=True,
+                          capture_output=True).stdout  # fmt: skip
+
+
+def test_import_and_save_on_a_full_disk(small: Engine, tmp_path: Path) -> None:
+    before = census.take(small)
+    archive = _archive(tmp_path)
+    ballast = _fill(small)
+    failed = small.run("import", "-", "big", stdin=archive, check=False)
+    assert failed.returncode == 1
+    assert b"full" in failed.stderr or b"No space left" in failed.stderr
+    assert census.settle(small, before) == {}
+    ballast.unlink()
+    small.run("import", "-", "big", stdin=archive)
+    saved = small.run("save", "big").stdout
+    small.run("rmi", "big")
+    ballast = _fill(small)
+    failed = small.run("load", stdin=saved, check=False)
+    assert failed.returncode == 1
+    assert b"full" in failed.stderr or b"No space left" in failed.stderr
+    assert census.settle(small, before) == {}
+    ballast.unlink()
+    small.run("load", stdin=saved)
+    small.run("rmi", "big")
+    assert census.settle(small, before) == {}
+
+
+def test_containers_on_a_full_disk(small: Engine) -> None:
+    small.run("run", "-d", "--name", "old", "busybox", "sleep", "1000")
+    before = census.take(small)
+    ballast = _fill(small)
+    for _ in range(5):
+        failed = small.run("run", "-d", "busybox", "true", check=False)
+        if failed.returncode:
+            assert failed.returncode == 125
+            assert failed.stderr
+    small.run("logs", "old")
+    assert "old" in small.out("ps", "--format", "{{.Names}}")
+    small.run("stop", "-t", "0", "old", check=False)
+    ballast.unlink()
+    for name in small.out("ps", "-aq", "--filter", "ancestor=busybox").split():
+        if name not in small.out("ps", "-aq", "--filter", "name=old"):
+            small.run("rm", "-f", name)
+    small.run("start", "old")
+    assert small.out("exec", "old", "echo", "works") == "works"
+    assert census.settle(small, {**before, "processes": census.take(small)["processes"]}) == {}
+
+
+def test_engine_on_a_full_disk(small: Engine) -> None:
+    small.run("create", "--name", "kept", "busybox", "echo", "kept")
+    ballast = _fill(small)
+    small.end()
+    ballast.unlink()
+    small.start()
+    assert small.out("start", "-a", "kept") == "kept"
+
+
+def test_container_that_fills_the_disk(small: Engine) -> None:
+    done = small.run("run", "--name", "greedy", "busybox", "dd", "if=/dev/zero", "of=/x", "bs=1M",
+                     check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert small.out("inspect", "-f", "{{.State.ExitCode}}", "greedy") == "1"
+    small.run("rm", "greedy")
+    assert small.out("run", "--rm", "busybox", "echo", "room") == "room"
