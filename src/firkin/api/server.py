@@ -19,6 +19,8 @@ from firkin.linux import tasks
 
 log = logging.getLogger(__name__)
 
+_BACKLOG = 4096
+
 _HEADERS = {
     "Api-Version": versions.text(versions.NEWEST),
     "Docker-Experimental": "false",
@@ -45,7 +47,8 @@ class Server:
     async def listen(self, sock: socket.socket, path: str = "") -> None:
         """Serve a listening socket; ``path`` is removed at the end."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_unix_server(self._server, sock=sock))
+        made = await loop.create_unix_server(self._server, sock=sock, backlog=_BACKLOG)
+        self._listeners.append(made)
         if path:
             self._paths.append(path)
 
@@ -116,7 +119,7 @@ def unix_socket(path: str, group: str) -> socket.socket:
         finally:
             os.umask(old)
         _give_to(path, group)
-        sock.listen(1024)
+        sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -8,6 +8,7 @@ made is taken back. Nothing of an earlier boot is believed: pids mean nothing th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -32,20 +33,23 @@ async def restore(core: engine.Core) -> None:
     monitors = await asyncio.to_thread(_monitors, os.path.join(core.config.exec_root, "containers"))
     live: list[model.Container] = []
     ended: list[tuple[model.Container, runtime.Exit, int]] = []
-    for container in core.containers:
-        if container.running:
-            found = _look(core, container)
-            if found is None:
-                live.append(container)
-            else:
-                ended.append((container, *found))
-    await core.network.start([container.id for container in live])
-    await core.volumes.start()
-    again = [await _record_end(core, *end) for end in ended]
-    await _clean(core, live, monitors)
+    async with contextlib.AsyncExitStack() as held:
+        for container in core.containers:
+            if container.running:
+                found = _look(core, container)
+                if found is None:
+                    live.append(container)
+                    # One that ends from here on is released when all is there to release it.
+                    await held.enter_async_context(container.lock)
+                else:
+                    ended.append((container, *found))
+        await core.network.start([container.id for container in live])
+        await core.volumes.start()
+        again = {done.id for end in ended if (done := await _record_end(core, *end))}
+        await _clean(core, live, monitors)
     await rootfs.remove_orphans(core, {container.id for container in core.containers})
     for container in core.containers:
-        await _settle(core, container, wanted=container in [c for c in again if c])
+        await _settle(core, container, wanted=container.id in again)
     core.tasks.spawn(_remove_ended(core), "removal of ended --rm containers")
 
 

@@ -25,8 +25,9 @@ def _reboot(engine: Engine) -> None:
     kernel has another boot id; pids may belong to others now."""
     engine.end(signal.SIGKILL)
     for group in census.take(engine)["cgroups"]:
-        for pid in Path(group, "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(FileNotFoundError):
+            for pid in Path(group, "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
     for pid in engine.processes():
         os.kill(pid, signal.SIGKILL)
     _remove_cgroups(census.take(engine)["cgroups"])
