@@ -102,17 +102,21 @@ def directories(layout: Layout, path: str, root: str = ROOT) -> list[str]:
     return [directory for directory in found if os.path.isdir(directory)]
 
 
+_DYING = 2.0
+
+
 def remove(layout: Layout, path: str, root: str = ROOT) -> None:
     """Remove the empty group ``path`` with its sub-groups; waits briefly for dying processes."""
+    deadline = time.monotonic() + _DYING
     for directory in directories(layout, path, root):
         for below, _, _ in list(os.walk(directory, topdown=False)):
-            for _ in range(50):
+            while True:
                 try:
                     os.rmdir(below)
                 except FileNotFoundError:
                     break
                 except OSError as error:
-                    if error.errno != errno.EBUSY:
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
                         break
                     time.sleep(0.002)
                 else:
