@@ -34,6 +34,18 @@ async def create(
     bare = registry.check_name(name) if name else ""
     found = core.images.resolve(request.image)
     _check_platform(found, platform)
+    try:
+        created, warnings = await _checked(core, request, found, bare)
+    except errdefs.NotFound as error:
+        # ContainerCreate's 404 tells clients to pull the image.
+        raise errdefs.InvalidParameter(str(error)) from error
+    emit.container(core, created, "create")
+    return container.CreateResponse(id=created.id, warnings=warnings)
+
+
+async def _checked(
+    core: engine.Core, request: container.CreateRequest, found: image.Image, name: str
+) -> tuple[model.Container, list[str]]:
     config = merge(_config_of(request), found.config.config)
     host = request.host_config
     warnings = check(core, config, host)
@@ -49,10 +61,9 @@ async def create(
         runtime=host.runtime,
     )
     async with contextlib.AsyncExitStack() as undo:
-        created = await _build(core, bare, found, record, undo)
+        created = await _build(core, name, found, record, undo)
         undo.pop_all()
-    emit.container(core, created, "create")
-    return container.CreateResponse(id=created.id, warnings=warnings)
+    return created, warnings
 
 
 async def _build(
