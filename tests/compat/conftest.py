@@ -16,7 +16,7 @@ from rig import Engine
 def session_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    with rig.running(tmp_path_factory.mktemp("engine"), "fkcompat0") as engine:
+    with rig.running(tmp_path_factory.mktemp("engine"), f"fkc{os.getpid()}") as engine:
         yield engine
         found = rig.leftovers(engine)
         assert not any(found.values()), found

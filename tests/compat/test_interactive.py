@@ -111,12 +111,15 @@ def test_signals_reach_the_process(engine: Engine, client: str) -> None:
 
 
 def test_signals_stay_with_the_client(engine: Engine, client: str) -> None:
-    run = _client(engine, client, "run", "--sig-proxy=false", "--name", "deaf", "busybox", "sh", "-c",
-                  "echo ready; sleep 1000")  # fmt: skip
+    script = "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+    words = ("run", "--sig-proxy=false", "--name", "deaf", "busybox", "sh", "-c", script)
+    run = _client(engine, client, *words)
     assert run.stdout
     assert run.stdout.readline() == b"ready\n"
     run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=20)
+    time.sleep(0.5)
+    run.kill()
+    assert run.communicate(timeout=20)[0] == b""
     assert engine.out("inspect", "-f", "{{.State.Running}}", "deaf") == "true"
 
 
@@ -144,10 +147,11 @@ def test_attach_sees_what_comes(engine: Engine, client: str) -> None:
     assert two.stdout
     assert two.stdout.readline() == b"out first\n"
     one.stdin.write(b"second\n")
-    one.stdin.close()
+    one.stdin.close()  # the container's input stays open for others
     one.stdin = None
+    assert two.stdout.readline() == b"out second\n"
+    engine.run("stop", "-t", "0", "talks")
     assert one.communicate(timeout=20) == (b"out second\n", b"err first\nerr second\n")
-    engine.run("stop", "-t", "0", "talks", check=False)
     two.communicate(timeout=20)
 
 

@@ -143,7 +143,7 @@ def test_logs(engine: Engine) -> None:
         b"".join(part for kind, part in logs("stdout=1&stderr=1") if kind == 1) == b"o1\no2\no3\n"
     )
     assert logs("stderr=1") == [(2, b"e1\ne2\ne3\n")]
-    assert logs("stdout=1&tail=2") == [(1, b"o2\no3\n")]
+    assert logs("stdout=1&tail=3") == [(1, b"o3\n")]  # the last three lines of both
     assert logs("stdout=1&tail=0") == []
     assert logs("stdout=1&tail=all") == [(1, b"o1\no2\no3\n")]
     stamped = logs("stdout=1&timestamps=1")[0][1].decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,5 +13,5 @@ import rig
 @pytest.fixture
 def engine(tmp_path: rig.Path) -> Iterator[rig.Engine]:
     """A fresh engine with a busybox image."""
-    with rig.running(tmp_path, "fkfault0") as made:
+    with rig.running(tmp_path, f"fkf0{os.getpid()}") as made:
         yield made

@@ -26,7 +26,7 @@ def small(tmp_path: Path) -> Iterator[Engine]:
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, home], check=True)
     try:
-        with rig.running(home, "fkfault1") as engine:
+        with rig.running(home, f"fkf1{os.getpid()}") as engine:
             yield engine
     finally:
         subprocess.run(["umount", home], check=False)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with rig.running(tmp_path_factory.mktemp("requests"), "fkfault2") as engine:
+    with rig.running(tmp_path_factory.mktemp("requests"), f"fkf2{os.getpid()}") as engine:
         engine.run("create", "--name", "there", "busybox", "true")
         yield engine
 

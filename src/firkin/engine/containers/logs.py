@@ -123,15 +123,18 @@ class _Formatter:
 
 
 async def read(
-    core: engine.Core, container: model.Container, options: Options
+    core: engine.Core, container: model.Container, options: Options, *, raw: bool = False
 ) -> AsyncIterator[bytes]:
-    """The log in the client's form, piece by piece; with ``follow`` until the container ends."""
+    """The log in the client's form, piece by piece; with ``follow`` until the container ends.
+
+    The form is multiplexed, except with ``raw`` and for containers with a terminal.
+    """
     path = core.log_path(container.id)
     details = b""
     if options.details:
         labels = container.record.config.labels or {}
         details = ",".join(f"{k}={v}" for k, v in sorted(labels.items())).encode() + b" "
-    formatter = _Formatter(options, raw=container.record.config.tty, details=details)
+    formatter = _Formatter(options, raw=raw or container.record.config.tty, details=details)
     offset = 0
     if options.tail >= 0:
         offset = await asyncio.to_thread(_tail_offset, path, options.tail)
@@ -193,6 +196,6 @@ async def replay(
     """Send the whole log so far to a client that attaches with ``logs``."""
     if container.record.host.log_config.type == "none":
         return
-    async for data in read(core, container, Options(stdout=stdout, stderr=stderr)):
+    async for data in read(core, container, Options(stdout=stdout, stderr=stderr), raw=raw):
         if not client.write(data):
             await client.drained()
