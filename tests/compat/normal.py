@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from rig import Engine
 
 AGE = re.compile(
-    r"Less than a second|About an? (?:minute|hour)|\d+ (?:seconds?|minutes?|hours?)\b(?: ago)?"
+    r"(?:Less than a second|About an? (?:minute|hour)|\d+ (?:seconds?|minutes?|hours?)\b)(?: ago)?"
 )
 HINT = re.compile(r"^(?:See|S?Run) '(.*) --help'", re.MULTILINE)
-TEMPLATE = re.compile(r"(?:failed to \w+ template|template parsing error): template: ?(?::[\d:]+)?")
+TEMPLATE = re.compile(
+    r"^(?:[\w ]+: )?template: ?(?:[\w ]*:[\d:]+:? ?)?(?:executing (?:\"\w*\" )?at )?", re.MULTILINE
+)
 TYPE = re.compile(r"(can't evaluate field \w+) in type \S+")
 ADVICE = re.compile(r" \(start firkind, or say with -H where it listens\)")
 IDENTITY = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{12})\b")
@@ -50,7 +52,7 @@ def text(raw: bytes, names: dict[str, str]) -> str:
     found = re.sub(r"\bfirkin\b(?!\.sock)", "docker", found)
     found = re.sub(r"\bFirkin\b", "Docker", found)
     found = HINT.sub(r"Run '\1 --help'", found)
-    found = TEMPLATE.sub("<BAD TEMPLATE>", found.replace(' executing "" at', " executing at"))
+    found = TEMPLATE.sub("<BAD TEMPLATE> ", found)
     found = TYPE.sub(r"\1", found)
     found = ADVICE.sub("", found)
     for name, mark in names.items():

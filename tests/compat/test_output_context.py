@@ -101,7 +101,7 @@ context rm nosuch
 context rm default
 context rm -f bb nosuch
 context show
-context rm aa copy ee
+context rm aa copy ee ef
 context use default
 context ls
 -c nosuch ps
@@ -134,6 +134,8 @@ def test_a_session_with_each(tmp_path: Path) -> None:
             )
             for path in files
         ]
+    paths = [[entry[0] for entry in said[client]] for client in PROGRAMS]
+    assert paths[0] == paths[1]
     for ours, theirs in zip(said["firkin"], said["docker"], strict=True):
         assert ours == theirs
 

@@ -43,6 +43,24 @@ def filters(given: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def prune_filters(cli: context.Cli, given: Iterable[str]) -> dict[str, list[str]]:
+    """Filters of a prune: those given, and the configuration's ``pruneFilters`` beside them.
+
+    A label that was given wins over the opposite in the configuration.
+    """
+    found = filters(given)
+    configured = cli.config.get("pruneFilters")
+    opposite = {"label": "label!", "label!": "label"}
+    for item in configured if isinstance(configured, list) else ():
+        name, equals, value = str(item).partition("=")
+        if not equals or value in found.get(opposite.get(name, ""), ()):
+            continue
+        values = found.setdefault(name, [])
+        if value not in values:
+            values.append(value)
+    return found
+
+
 def moment(text: str) -> str:
     """A ``--since`` or ``--until`` for the API; "" stays empty."""
     from firkin.cli import units

@@ -11,10 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from firkin.cli import flags
-    from firkin.client import api
+    from firkin.cli import contextstore, flags
+    from firkin.client import api, tls
 
-TLS_FLAGS = ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
+HOST_VARIABLES = ("FIRKIN_HOST", "DOCKER_HOST")
+DEFAULT_CONTEXT = "default"
 
 
 class Cli:
@@ -37,43 +38,118 @@ class Cli:
         from firkin.client import api, transport
 
         try:
-            way = transport.parse(self.address())
+            way = transport.parse(*self.endpoint())
         except transport.BadAddress as error:
             raise errors.CliError(str(error)) from None
-        wants_tls = any(self.values.flag(name) for name in ("tls", "tlsverify"))
-        if (wants_tls or os.environ.get("DOCKER_TLS_VERIFY")) and way.address.startswith("tcp:"):
-            raise errors.CliError(
-                f"TLS was asked for, but this client cannot speak TLS yet; it will not talk to "
-                f"{way.address} in the clear instead"
-            )
         version = os.environ.get("DOCKER_API_VERSION", "").removeprefix("v")
-        client = api.Client(way, version or None, self.debug)
+        client = api.Client(way, version or None, self.debug, self._headers())
         if self._client is not None:
             client.version = self._client.version
             client.negotiated = self._client.negotiated
         return client
 
-    def address(self) -> str:
-        """Where the engine is: ``--host``, ``--context``, the environment, the default."""
+    def context_name(self) -> str:
+        """The context in use: flags, then the environment, then the configuration."""
+        hosts = self.values.items("host")
+        context = self.values.text("context")
+        if hosts and context:
+            raise errors.CliError("conflicting options: cannot specify both --host and --context")
+        if len(hosts) > 1:
+            raise errors.CliError("specify only one -H")
+        if context:
+            return context
+        if hosts or any(os.environ.get(name) for name in HOST_VARIABLES):
+            return DEFAULT_CONTEXT
+        return (
+            os.environ.get("DOCKER_CONTEXT")
+            or str(self.config.get("currentContext") or "")
+            or DEFAULT_CONTEXT
+        )
+
+    def endpoint(self) -> tuple[str, tls.Identity | None]:
+        """The engine's address, and what TLS needs if the connection is to have it."""
+        name = self.context_name()
+        if name != DEFAULT_CONTEXT:
+            return self._endpoint_of(name)
+        return self.default_address(), self.default_identity()
+
+    def default_address(self) -> str:
+        """Where the engine of the context "default" is."""
         from firkin.client import transport
 
         hosts = self.values.items("host")
-        context = self.values.text("context")
-        if len(hosts) > 1:
-            raise errors.CliError("specify only one -H")
-        if hosts and context:
-            raise errors.CliError("conflicting options: cannot specify both --host and --context")
-        if hosts:
-            return hosts[0]
-        if not context:
-            if os.environ.get("FIRKIN_HOST") or os.environ.get("DOCKER_HOST"):
-                return transport.default_address(os.environ)
-            context = os.environ.get("DOCKER_CONTEXT") or str(
-                self.config.get("currentContext") or ""
-            )
-        if context and context != "default":
-            return self._context_address(context)
-        return transport.default_address(os.environ)
+        return hosts[0] if hosts else transport.default_address(os.environ)
+
+    def default_identity(self) -> tls.Identity | None:
+        """TLS as the flags and Docker's variables ask for it.
+
+        Files that were not named are used if they are in the usual place; but to verify without
+        the authority's certificate in that place is refused, never done with another one.
+        """
+        values = self.values
+        environ = os.environ
+        verify = values.flag("tlsverify")
+        if not values.changed("tlsverify"):
+            verify = bool(environ.get("DOCKER_TLS_VERIFY"))
+        wanted = values.flag("tls") if values.changed("tls") else bool(environ.get("DOCKER_TLS"))
+        if not (wanted or verify or values.changed("tlsverify")):
+            return None
+        from firkin.client import tls
+
+        directory = environ.get("DOCKER_CERT_PATH") or self.config_dir
+        files: dict[str, str] = {}
+        for flag, file in (("tlscacert", "ca"), ("tlscert", "cert"), ("tlskey", "key")):
+            path = values.text(flag) or os.path.join(directory, f"{file}.pem")
+            needed = bool(values.text(flag)) or (file == "ca" and verify)
+            if needed and not os.path.isfile(path):
+                raise errors.CliError(
+                    f"TLS: there is no file {path}; name the right one with --{flag}, "
+                    "or its directory in DOCKER_CERT_PATH"
+                )
+            files[file] = path if os.path.isfile(path) else ""
+        return tls.Identity(
+            ca=files["ca"], certificate=files["cert"], key=files["key"], verify=verify
+        )
+
+    def _endpoint_of(self, name: str) -> tuple[str, tls.Identity | None]:
+        from firkin.cli import contextstore
+
+        store = self.contexts
+        found = contextstore.endpoint(store.load(name))
+        host = str(found.get("Host") or "")
+        if not host:
+            raise errors.CliError(f'context "{name}" does not say where its engine is')
+        ca, certificate, key = (store.tls_path(name, file) for file in contextstore.TLS_FILES)
+        skip = bool(found.get("SkipTLSVerify"))
+        if not (ca or certificate or key or skip):
+            return host, None
+        from firkin.client import tls
+
+        return host, tls.Identity(ca=ca, certificate=certificate, key=key, verify=not skip)
+
+    @property
+    def contexts(self) -> contextstore.Store:
+        from firkin.cli import contextstore
+
+        return contextstore.Store(self.config_dir)
+
+    def _headers(self) -> dict[str, str]:
+        """Headers that the user wants on every request: HttpHeaders, DOCKER_CUSTOM_HEADERS."""
+        found: dict[str, str] = {}
+        configured = self.config.get("HttpHeaders")
+        if isinstance(configured, dict):
+            found = {str(name): str(value) for name, value in configured.items()}
+        if listed := os.environ.get("DOCKER_CUSTOM_HEADERS"):
+            import csv
+
+            for item in next(csv.reader([listed])):
+                name, equals, value = item.partition("=")
+                if not equals or not name.strip():
+                    raise errors.CliError(
+                        f"DOCKER_CUSTOM_HEADERS: {item!r} is not of the form name=value"
+                    )
+                found[name.strip()] = value
+        return found
 
     @property
     def config_dir(self) -> str:
@@ -87,21 +163,10 @@ class Cli:
     def config(self) -> dict[str, Any]:
         """``config.json``, the file that Docker's client has; empty when there is none."""
         if self._config is None:
-            self._config = _read_object(os.path.join(self.config_dir, "config.json"))
+            from firkin.cli import configfile
+
+            self._config = configfile.read(self.config_dir)
         return self._config
-
-    def _context_address(self, name: str) -> str:
-        import hashlib
-
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        meta = _read_object(os.path.join(self.config_dir, "contexts", "meta", digest, "meta.json"))
-        try:
-            return str(meta["Endpoints"]["docker"]["Host"])
-        except (KeyError, TypeError):
-            raise errors.CliError(
-                f'context "{name}" does not exist in {self.config_dir}; '
-                "give the engine's address with --host"
-            ) from None
 
     def print(self, text: str) -> None:
         sys.stdout.write(text + "\n")
@@ -111,18 +176,3 @@ class Cli:
         sys.stdout.flush()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-
-
-def _read_object(path: str) -> dict[str, Any]:
-    """The JSON object in a file of the user's; a file that is not there is an empty one."""
-    import json
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"WARNING: Error loading config file: {path}: {error}\n")
-        return {}
-    return value if isinstance(value, dict) else {}

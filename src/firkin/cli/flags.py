@@ -157,7 +157,10 @@ def between(least: int, most: int) -> Arity:
 
 
 class Command:
-    """What a command module declares: its flags, its arguments and a line on what it does."""
+    """What a command module declares: its flags, its arguments and a line on what it does.
+
+    ``note`` is more for its help page, before the flags.
+    """
 
     def __init__(
         self,
@@ -168,6 +171,7 @@ class Command:
         *,
         interspersed: bool = True,
         engine_status: int = 1,
+        note: str = "",
     ) -> None:
         self.arguments = arguments
         self.short = short
@@ -175,6 +179,7 @@ class Command:
         self.arity = arity
         self.interspersed = interspersed
         self.engine_status = engine_status
+        self.note = note
 
 
 def boolean(

@@ -64,7 +64,9 @@ class Row:
 
     def as_json(self) -> dict[str, object]:
         """All fields, sorted by name."""
-        return {name: self.field(name) for name in sorted(self.fields)}
+        from firkin.cli.template import values
+
+        return {name: values.plain(self.field(name)) for name in sorted(self.fields)}
 
     def to_json(self) -> str:
         """One line of JSON, escaped as Go's encoder does."""

@@ -11,15 +11,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from firkin.cli import plugins
+
 DEFAULT_WIDTH = 80
 MINIMAL_COLUMN = 24
 
 
-def page(words: list[str], width: int | None = None) -> str:
-    """The help for a command (its words), for a group (one word), or for the program (none)."""
+def page(words: list[str], width: int | None = None, extra: Sequence[plugins.Plugin] = ()) -> str:
+    """The help for a command (its words), for a group (one word), or for the program (none).
+
+    The program's page also lists the plugins in ``extra``, those marked that can be used.
+    """
     width = width or shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
     if not words:
-        return _program(width)
+        return _program(width, extra)
     found, _ = registry.find(words)
     if isinstance(found, str):
         return _group(found)
@@ -34,6 +39,8 @@ def _command(found: registry.Found, width: int) -> str:
     if len(names) > 1:
         spelled = ", ".join(f"{main.PROGRAM} {name}" for name in names)
         parts.append(f"Aliases:\n  {spelled}")
+    if command.note:
+        parts.append(command.note)
     if table := flag_table(command.flags, width):
         parts.append(f"Options:\n{table}")
     return "\n\n".join(parts)
@@ -42,17 +49,24 @@ def _command(found: registry.Found, width: int) -> str:
 def _group(group: str) -> str:
     about, verbs = registry.GROUPS[group]
     path = f"{main.PROGRAM} {group}"
-    table = _commands((verb, registry.load(group, verb).COMMAND.short) for verb in verbs)
+    table = _commands(
+        (verb, registry.load(group, verb).COMMAND.short)
+        for verb in verbs
+        if (group, verb) not in registry.HIDDEN
+    )
     return (
         f"Usage:  {path} COMMAND\n\n{about}\n\nCommands:\n{table}\n\n"
         f"Run '{path} COMMAND --help' for more information on a command."
     )
 
 
-def _program(width: int) -> str:
+def _program(width: int, extra: Sequence[plugins.Plugin]) -> str:
     name = main.PROGRAM
     shorts = {top: registry.load(*place).COMMAND.short for top, place in registry.TOP.items()}
-    groups = _commands((group, about) for group, (about, _) in registry.GROUPS.items())
+    nouns = [(group, about) for group, (about, _) in registry.GROUPS.items()]
+    nouns += [(f"{found.name}*", found.short) for found in extra if _is_shown(found)]
+    groups = _commands(sorted(nouns))
+    broken = _commands((found.name, found.problem) for found in extra if found.problem)
     common = _commands((top, shorts[top]) for top in registry.COMMON)
     others = _commands((top, short) for top, short in shorts.items() if top not in registry.COMMON)
     return (
@@ -61,9 +75,14 @@ def _program(width: int) -> str:
         f"Common Commands:\n{common}\n\n"
         f"Management Commands:\n{groups}\n\n"
         f"Commands:\n{others}\n\n"
-        f"Global Options:\n{flag_table(main.GLOBAL_FLAGS, width)}\n\n"
+        + (f"Invalid Plugins:\n{broken}\n\n" if broken else "")
+        + f"Global Options:\n{flag_table(main.GLOBAL_FLAGS, width)}\n\n"
         f"Run '{name} COMMAND --help' for more information on a command."
     )
+
+
+def _is_shown(plugin: plugins.Plugin) -> bool:
+    return not (plugin.problem or plugin.hidden)
 
 
 def _commands(rows: Iterable[tuple[str, str]]) -> str:

@@ -10,12 +10,13 @@ from firkin.cli import context, errors, flags, registry
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
 PROGRAM = "firkin"
 PIPE_STATUS = 141
 INTERRUPT_STATUS = 130
 
+LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 GLOBAL_FLAGS = (
     flags.string("config", "", "Directory of the client's configuration files"),
     flags.string("context", "c", "Context that says where the engine is; instead of --host"),
@@ -86,7 +87,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         values, words = flags.parse(GLOBAL_FLAGS, argv, interspersed=False)
     except flags.HelpRequested:
-        return _help([])
+        return _help([], values=flags.Values(GLOBAL_FLAGS))
     except errors.FlagError as error:
         usage = f"{PROGRAM} [OPTIONS] COMMAND [ARG...]"
         return _fail(f"{error}\n\nUsage:  {usage}\n\nRun '{PROGRAM} --help' for more information",
@@ -96,12 +97,27 @@ def run(argv: Sequence[str]) -> int:
 
         print(f"Firkin version {firkin.__version__}")
         return 0
-    if not words or words[0] == "help":
-        return _help(words[1:])
+    if values.text("log-level") not in LOG_LEVELS:
+        return _fail(
+            f"Unable to parse logging level: {values.text('log-level')}; known are "
+            + ", ".join(LOG_LEVELS),
+            1,
+        )
+    if not words:
+        return _help([], sys.stderr, values)
+    if words[0] == "help":
+        return _help(words[1:], values=values)
+    if words[0] in ("__complete", "__completeNoDesc"):
+        from firkin.cli import completion
+
+        given = list(argv[: len(argv) - len(words)])
+        print(completion.answer(given + words[1:], words[0] == "__complete"))
+        return 0
     try:
         found, rest = registry.find(words)
     except registry.Unknown as unknown:
-        return _unknown(unknown)
+        status = None if unknown.path else _run_plugin(context.Cli(values), argv, words)
+        return _unknown(unknown) if status is None else status
     if isinstance(found, str):
         return _run_group(found, rest)
     return run_command(context.Cli(values), found, rest)
@@ -166,7 +182,7 @@ def _report(message: str, status: int, more: str, named: bool = False, hint: boo
 
 def _describe(error: OSError) -> str:
     if error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return f"open {error.filename}: {error.strerror.lower()}"
     return str(error)
 
 
@@ -181,14 +197,14 @@ def _run_group(group: str, rest: list[str]) -> int:
     try:
         flags.parse((), rest)
     except flags.HelpRequested:
-        pass
+        return _help([group])
     except errors.FlagError as error:
         path = f"{PROGRAM} {group}"
         return _fail(
             f"{error}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information",
             error.status,
         )
-    return _help([group])
+    return _help([group], sys.stderr)
 
 
 def _unknown(unknown: registry.Unknown) -> int:
@@ -202,12 +218,36 @@ def _unknown(unknown: registry.Unknown) -> int:
     return _fail("\n".join(lines), 1)
 
 
-def _help(words: list[str]) -> int:
-    from firkin.cli import help
+def _run_plugin(cli: context.Cli, argv: Sequence[str], words: list[str]) -> int | None:
+    """Run the plugin that a command line names; ``None`` if there is none of that name."""
+    from firkin.cli import plugins
 
+    other = plugins.alias(cli, words[0])
+    plugin = plugins.find(cli, other or words[0])
+    if plugin is None:
+        return None
+    given = list(argv)
+    if other:
+        given[len(argv) - len(words)] = other
     try:
-        print(help.page(words))
+        return plugins.run(cli, plugin, given)
+    except errors.CliError as error:
+        return _fail(str(error), error.status)
+
+
+def _help(words: list[str], out: TextIO | None = None, values: flags.Values | None = None) -> int:
+    """Show a help page; one that nobody asked for goes to standard error."""
+    from firkin.cli import help, plugins
+
+    cli = context.Cli(values) if values is not None else None
+    try:
+        extra = plugins.listing(cli) if cli and not words else ()
+        print(help.page(words, extra=extra), file=out or sys.stdout)
     except registry.Unknown as unknown:
+        if cli and not unknown.path:
+            status = _run_plugin(cli, ["help", *words], words)
+            if status is not None:
+                return status
         return _unknown(unknown)
     return 0
 

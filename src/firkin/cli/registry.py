@@ -29,6 +29,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "prune", "rename", "restart", "rm", "run", "start", "stop", "top", "unpause", "wait",
         ),
     ),
+    "context": (
+        "Manage contexts",
+        ("create", "export", "import", "inspect", "ls", "rm", "show", "update", "use"),
+    ),
     "image": (
         "Manage images",
         ("history", "import", "inspect", "load", "ls", "prune", "rm", "save", "tag"),
@@ -37,12 +41,13 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage networks",
         ("connect", "create", "disconnect", "inspect", "ls", "prune", "rm"),
     ),
-    "system": ("Manage the engine", ("df", "events", "info", "prune")),
+    "system": ("Manage the engine", ("df", "dial-stdio", "events", "info", "prune")),
     "volume": ("Manage volumes", ("create", "inspect", "ls", "prune", "rm")),
 }  # fmt: skip
 
 ALIASES: dict[str, dict[str, str]] = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "context": {"list": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
     "network": {"list": "ls", "remove": "rm"},
     "system": {},
@@ -53,6 +58,7 @@ ALIASES: dict[str, dict[str, str]] = {
 TOP: dict[str, tuple[str, str]] = {
     "attach": ("container", "attach"),
     "commit": ("container", "commit"),
+    "completion": ("", "completion"),
     "create": ("container", "create"),
     "events": ("system", "events"),
     "exec": ("container", "exec"),
@@ -85,8 +91,16 @@ TOP: dict[str, tuple[str, str]] = {
 COMMON = ("run", "exec", "ps", "images", "version", "info")
 """What help shows first."""
 
-MODULES = {("container", "commit"): "image.commit", ("image", "import"): "image.import_"}
+MODULES = {
+    ("container", "commit"): "image.commit",
+    ("context", "import"): "context.import_",
+    ("image", "import"): "image.import_",
+    ("system", "dial-stdio"): "system.dial_stdio",
+}
 """Modules that are not named after their verb: keywords, and verbs of two nouns."""
+
+HIDDEN = {("system", "dial-stdio")}
+"""Commands for programs; help does not show them."""
 
 
 class Unknown(Exception):

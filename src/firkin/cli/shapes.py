@@ -14,6 +14,7 @@ came), or the name of a line.
 
 from __future__ import annotations
 
+from firkin.cli.template import values
 from firkin.cli.template.values import NIL, Map, Struct
 
 SCHEMA = """
@@ -117,6 +118,10 @@ versionserver Platform named, Components []component, Version string, \
 APIVersion:ApiVersion string, MinAPIVersion string, GitCommit string, GoVersion string, \
 Os string, Arch string, KernelVersion string, Experimental bool, BuildTime string
 named Name string
+context +contextmeta, TLSMaterial map[[]string], Storage storage
+contextmeta Name string, Metadata any, Endpoints map[place]
+place Host string, SkipTLSVerify bool
+storage MetadataPath string, TLSPath string
 component Name string, Version string, Details map[string]
 """
 
@@ -157,10 +162,11 @@ def shape(value: object, kind: str) -> object:
         return _duration(value)
     if value is not None and not isinstance(value, dict):
         return value
-    return _struct(value or {}, kind, value)
+    return _struct(value or {}, kind, None if value is None else dict(value))
 
 
-def _struct(value: dict[str, object], kind: str, raw: object) -> Struct:
+def _struct(value: dict[str, object], kind: str, raw: dict[str, object] | None) -> Struct:
+    """A struct of ``value``. ``raw`` is what its JSON is: as it came, but with maps in order."""
     fields: dict[str, object] = {}
     shown: list[str] = []
     for name, json_name, field_kind in _types()[kind]:
@@ -169,7 +175,13 @@ def _struct(value: dict[str, object], kind: str, raw: object) -> Struct:
             fields.update((key, item) for key, item in inner.items() if key not in fields)
             fields[name] = inner
         else:
-            fields[name] = shape(value.get(json_name), field_kind)
+            field = fields[name] = shape(value.get(json_name), field_kind)
+            if (
+                raw is not None
+                and raw.get(json_name) is not None
+                and isinstance(field, Map | Struct | list)
+            ):
+                raw[json_name] = values.plain(field)
         shown.append(name)
     return Struct(f"*{kind}", fields, raw, shown)
 
@@ -179,6 +191,7 @@ _EMBEDDED = {
     "netbase": "NetworkSettingsBase",
     "netdefault": "DefaultNetworkSettings",
     "resources": "Resources",
+    "contextmeta": "Metadata",
     "ociconfig": "ImageConfig",
     "dockerconfig": "DockerOCIImageConfigExt",
 }

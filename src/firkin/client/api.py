@@ -9,14 +9,10 @@ the engine is asked with ``/_ping``. ``DOCKER_API_VERSION`` fixes the version: n
 
 from __future__ import annotations
 
-import json
-import select
-
-from firkin.client import http, transport
+from firkin.client import http, jsontext, transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Mapping
     from typing import Any
 
@@ -64,7 +60,7 @@ def encode_query(query: Query) -> str:
             if isinstance(item, bool):
                 item = int(item)
             elif isinstance(item, dict):
-                item = json.dumps(item, separators=(",", ":"))
+                item = jsontext.dumps(item)
             parts.append(f"{quote(name)}={quote(str(item))}")
     return "?" + "&".join(parts) if parts else ""
 
@@ -77,13 +73,18 @@ class Client:
     """
 
     def __init__(
-        self, way: transport.Transport, version: str | None = None, debug: bool = False
+        self,
+        way: transport.Transport,
+        version: str | None = None,
+        debug: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.transport = way
         self.version = version or VERSION
         self.negotiated = version is not None
         self.debug = debug
-        self._idle: tuple[http.Response, socket.socket] | None = None
+        self._headers = {**(headers or {}), "User-Agent": "Firkin-Client (python)"}
+        self._idle: tuple[http.Response, transport.Channel] | None = None
 
     def version_at_least(self, major: int, minor: int) -> bool:
         """Whether the version in use is that or newer; true to the engine after any request."""
@@ -164,7 +165,7 @@ class Client:
             payload = body  # type: ignore[assignment]
             self.negotiate()
         else:
-            payload = json.dumps(body, separators=(",", ":")).encode()
+            payload = jsontext.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
         tail = path + encode_query(query or {})
         while True:
@@ -193,7 +194,7 @@ class Client:
         headers: dict[str, str],
         payload: bytes | Iterable[bytes] | None,
     ) -> http.Response:
-        headers = {"User-Agent": "Firkin-Client (python)", **headers}
+        headers = {**self._headers, **headers}
         idle, self._idle = self._idle, None
         if idle and not _stale(idle[1]):
             sock = idle[1]
@@ -215,7 +216,7 @@ class Client:
             sock.close()
             raise
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> transport.Channel:
         try:
             return self.transport.connect()
         except OSError as error:
@@ -233,7 +234,7 @@ class Client:
         body = self._finish(response)
         message = body.decode("utf-8", "replace").strip()
         try:
-            decoded = json.loads(body)
+            decoded = jsontext.loads(body)
             message = decoded["message"]
         except (ValueError, KeyError, TypeError):
             pass
@@ -254,8 +255,10 @@ class Client:
         return f"error during connect: {address}: {error.strerror or error}"
 
 
-def _stale(sock: socket.socket) -> bool:
+def _stale(sock: transport.Channel) -> bool:
     """True when an idle connection can no longer be used: the engine closed it, or babbled."""
+    import select
+
     try:
         readable, _, _ = select.select([sock], [], [], 0)
     except (OSError, ValueError):

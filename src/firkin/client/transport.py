@@ -1,19 +1,39 @@
 """Where the engine is and how to open a byte stream to it.
 
-An address is a URL: ``unix:///path`` or ``tcp://host:port``. ``parse`` turns one into a
-``Transport``; a transport only knows how to ``connect`` and what to write in ``Host:``, so another
-way to reach an engine (TLS, ssh) is one more class here and nothing else changes.
+An address is a URL::
+
+    unix:///path             a Unix socket on this machine
+    tcp://host[:port]        TCP, with TLS when there is a ``tls.Identity`` to use
+    ssh://[user@]host[:port] the standard streams of a command on that host (see ``ssh``)
+
+``parse`` turns one into a ``Transport``; a transport only knows how to ``connect`` and what to
+write in ``Host:``. ``socket``, ``ssl`` and ``subprocess`` take long to import: each is imported by
+the transport that needs it, and a Unix socket needs only the C half of ``socket``.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
+
+    from firkin.client import tls
+
+    class Channel(Protocol):
+        """A byte stream: what of a socket is used here."""
+
+        def recv(self, size: int, /) -> bytes: ...
+
+        def sendall(self, data: bytes, /) -> None: ...
+
+        def shutdown(self, how: int, /) -> None: ...
+
+        def close(self) -> None: ...
+
+        def fileno(self) -> int: ...
 
     class Transport(Protocol):
         """A way to the engine. ``connect`` may be called many times; each stream is separate."""
@@ -21,13 +41,14 @@ if TYPE_CHECKING:
         address: str
         host_header: str
 
-        def connect(self) -> socket.socket:
+        def connect(self) -> Channel:
             """Open a new stream; raises ``OSError`` when nobody answers."""
 
 
 FIRKIN_SOCKET = "/run/firkin/firkin.sock"
 DOCKER_SOCKET = "/var/run/docker.sock"
 TCP_PORT = 2375
+TLS_PORT = 2376
 
 
 class BadAddress(ValueError):
@@ -43,7 +64,9 @@ class UnixTransport:
         self.path = path
         self.address = "unix://" + path
 
-    def connect(self) -> socket.socket:
+    def connect(self) -> Channel:
+        import _socket as socket
+
         family = getattr(socket, "AF_UNIX", None)
         if family is None:
             raise OSError("this system's Python has no Unix sockets; use a tcp:// address")
@@ -57,20 +80,31 @@ class UnixTransport:
 
 
 class TcpTransport:
-    """Plain TCP. Without TLS anyone on the way can read and alter the commands."""
+    """TCP. Without TLS anyone on the way can read and alter the commands."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, identity: tls.Identity | None = None) -> None:
         self.host = host
         self.port = port
+        self._identity = identity
         shown = f"[{host}]" if ":" in host else host
         self.host_header = f"{shown}:{port}"
         self.address = "tcp://" + self.host_header
 
-    def connect(self) -> socket.socket:
+    def connect(self) -> Channel:
+        import socket
+
         stream = socket.create_connection((self.host, self.port))
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return stream
+        try:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._identity is None:
+                return stream
+            from firkin.client import tls
+
+            return tls.Channel(stream, self._identity, self.host)
+        except BaseException:
+            stream.close()
+            raise
 
 
 def default_address(environ: Mapping[str, str]) -> str:
@@ -87,24 +121,35 @@ def default_address(environ: Mapping[str, str]) -> str:
     return "unix://" + FIRKIN_SOCKET
 
 
-def parse(address: str) -> Transport:
-    """The transport for ``address``; a bare ``host[:port]`` means tcp."""
+def parse(address: str, identity: tls.Identity | None = None) -> Transport:
+    """The transport for ``address``; a bare ``host[:port]`` means tcp.
+
+    With an ``identity`` TCP has TLS. ``https`` without one is refused: the address asks for a
+    protection that nothing here could give.
+    """
     scheme, separator, rest = address.partition("://")
     if not separator:
         scheme, rest = "tcp", address
     if scheme == "unix":
         return UnixTransport(rest or DOCKER_SOCKET)
-    if scheme in ("tcp", "http"):
-        return _parse_tcp(address, rest)
+    if scheme == "ssh":
+        from firkin.client import ssh
+
+        return ssh.parse(address)
+    if scheme in ("tcp", "http") or (scheme == "https" and identity):
+        return _parse_tcp(address, rest, identity)
+    if scheme == "npipe":
+        raise BadAddress(f"cannot use the engine address {address!r}: named pipes are not supported"
+                         " yet; let the engine listen on tcp:// with TLS")  # fmt: skip
     raise BadAddress(
-        f"cannot use the engine address {address!r}: "
-        "only unix:///path/to/socket and tcp://host:port are supported"
+        f"cannot use the engine address {address!r}: only unix:///path/to/socket, tcp://host:port"
+        " and ssh://user@host are supported"
     )
 
 
-def _parse_tcp(address: str, rest: str) -> TcpTransport:
+def _parse_tcp(address: str, rest: str, identity: tls.Identity | None) -> TcpTransport:
     rest = rest.rstrip("/")
-    port = TCP_PORT
+    port = TLS_PORT if identity else TCP_PORT
     if rest.startswith("["):
         host, closed, tail = rest[1:].partition("]")
         if not closed or (tail and not tail.startswith(":")):
@@ -113,9 +158,14 @@ def _parse_tcp(address: str, rest: str) -> TcpTransport:
     else:
         host, _, port_text = rest.partition(":")
     if port_text:
-        if not (port_text.isascii() and port_text.isdigit() and 0 < int(port_text) < 65536):
-            raise BadAddress(f"engine address {address!r}: {port_text!r} is not a port number")
-        port = int(port_text)
+        port = parse_port(address, port_text)
     if "/" in host:
         raise BadAddress(f"engine address {address!r}: a path after the host is not supported")
-    return TcpTransport(host or "127.0.0.1", port)
+    return TcpTransport(host or "127.0.0.1", port, identity)
+
+
+def parse_port(address: str, text: str) -> int:
+    """The port in an address. Raises ``BadAddress``."""
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
+        raise BadAddress(f"engine address {address!r}: {text!r} is not a port number")
+    return int(text)

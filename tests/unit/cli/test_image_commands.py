@@ -219,7 +219,7 @@ def test_load_and_import_stream_the_archive(
         assert engine.run("load", "-i", str(config / "none")) == 1
     out, err = capsys.readouterr()
     assert out == "Loaded image: x:1\nsha256:1\nsha256:1\n"
-    assert "none: No such file or directory" in err
+    assert "none: no such file or directory" in err
     load, first, second = engine.requests
     assert load[2] == {"quiet": ["1"]}
     assert load[3] == first[3] == archive.read_bytes()

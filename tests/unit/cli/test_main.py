@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 import subprocess
 import sys
 
+import fake_engine
 import pytest
 
-from firkin.cli import main, registry
+from firkin.cli import context, flags, main, registry
 from firkin.cli.commands.container import create
 from firkin.cli.commands.container import run as run_command
+
+PATH = [str(pathlib.Path(main.__file__).parents[2])]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +86,71 @@ def test_image_names(image: str, parts: tuple[str, str]) -> None:
     assert create.split_image(image) == parts
 
 
-def test_ps_imports_nothing_heavy() -> None:
-    heavy = "argparse asyncio aiohttp dataclasses inspect email ssl http.client msgspec subprocess"
+HEAVY = """
+aiohttp argparse ast asyncio collections concurrent dataclasses datetime email enum functools
+hashlib http.client httptools importlib.metadata inspect json logging msgspec pathlib random re
+selectors shutil socket ssl string subprocess tempfile textwrap threading traceback typing urllib
+firkin.cli.template firkin.cli.help firkin.cli.plugins firkin.cli.contextstore firkin.client.tls
+firkin.client.ssh
+"""
+"""What costs milliseconds to import and has no place in a command that only asks and shows."""
+
+
+@pytest.mark.parametrize("words", [["ps", "-a"], ["kill", "box"], ["exec", "box", "true"]], ids=str)
+def test_imports_nothing_heavy(words: list[str], tmp_path: pathlib.Path) -> None:
+    answers = {
+        "GET /containers/json": [
+            {"Id": "a" * 64, "Names": ["/box"], "Image": "b", "Command": "c", "Created": 1}
+        ],
+        "POST /containers/box/kill": None,
+        "POST /containers/box/exec": (409, {"message": "is not running"}),
+        "GET /containers/box/json": {"Id": "a", "Config": {}, "State": {}},
+    }
     code = (
-        "import sys; from firkin.cli import main;"
-        "main.run(['-H', 'unix:///nonexistent', 'ps']);"
-        f"print([name for name in {heavy.split()!r} if name in sys.modules])"
+        "import sys; from firkin.cli import main; main.run(sys.argv[1:]);"
+        f"print(*[name for name in {HEAVY.split()!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    with fake_engine.FakeEngine(tmp_path, answers) as engine:
+        command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {PATH!r};" + code]
+        done = subprocess.run(
+            [*command, "-H", f"unix://{engine.socket}", *words],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert engine.requests, done.stderr
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_proxies_of_the_configuration(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"proxies": {"default": {"httpProxy": "http://p", "noProxy": "x"}}}'
+    )
+    with fake_engine.FakeEngine(tmp_path, {"POST /containers/create": {"Id": "a"}}) as engine:
+        words = ["--config", str(tmp_path), "-H", f"unix://{engine.socket}", "create"]
+        assert main.run([*words, "-e", "no_proxy=y", "-e", "A=b", "busybox"]) == 0
+        body = json.loads(engine.requests[-1][3])
+    assert body["Env"] == [
+        "no_proxy=y", "A=b", "HTTP_PROXY=http://p", "http_proxy=http://p", "NO_PROXY=x",
+    ]  # fmt: skip
+
+
+def test_prune_filters_of_the_configuration(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"pruneFilters": ["label!=keep", "label!=gone", "until=24h", "bad"]}'
+    )
+    with fake_engine.FakeEngine(tmp_path, {"POST /networks/prune": {}}) as engine:
+        words = ["--config", str(tmp_path), "-H", f"unix://{engine.socket}", "network", "prune"]
+        assert main.run([*words, "-f", "--filter", "label=gone"]) == 0
+        query = json.loads(engine.requests[-1][2]["filters"][0])
+    assert query == {"label": ["gone"], "label!": ["keep"], "until": ["24h"]}
+
+
+def test_headers_of_the_configuration(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"HttpHeaders": {"X-A": "1", "User-Agent": "no"}}')
+    monkeypatch.setenv("DOCKER_CUSTOM_HEADERS", 'X-B=2,"X-C=3,4"')
+    values, _ = flags.parse(main.GLOBAL_FLAGS, ["--config", str(tmp_path)], interspersed=False)
+    client = context.Cli(values).client
+    agent = client._headers.pop("User-Agent")
+    assert "Firkin" in agent
+    assert client._headers == {"X-A": "1", "X-B": "2", "X-C": "3,4"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -46,3 +48,15 @@ def test_refuses_what_has_no_json_form() -> None:
         jsontext.dumps({"a": b"bytes"})
     with pytest.raises(ValueError):
         jsontext.dumps(float("nan"))
+
+
+def test_refuses_also_when_json_is_not_loaded() -> None:
+    code = (
+        "import sys; from firkin.client import jsontext\n"
+        "for text in ('{', '[1', '\"a', '1 2'):\n"
+        "    assert 'json' not in sys.modules or text != '{'\n"
+        "    try: jsontext.loads(text)\n"
+        "    except ValueError: print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n" * 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from firkin.cli import errors, flags, inspector
 from firkin.client import api
 
@@ -41,9 +43,8 @@ ABSENT = (404, 501, 503)
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     kind = values.text("type")
     if values.changed("type") and kind not in PATHS:
-        raise errors.CliError(
-            f"{flags.quoted(kind)} is not a valid value for --type; known are {', '.join(PATHS)}"
-        )
+        known = ", ".join(flags.quoted(name) for name in sorted(PATHS))
+        raise errors.CliError(f"unknown type: {flags.quoted(kind)}: must be one of {known}")
     size = values.flag("size") or None
     return inspector.inspect(
         args, values.text("format"), lambda name: _find(cli.client, name, kind, size)
@@ -57,13 +58,15 @@ def _find(client: api.Client, name: str, kind: str, size: bool | None) -> tuple[
         try:
             response = client.request("GET", path, query)
         except api.APIError as error:
-            if kind and error.status != 404:
+            if kind:
                 raise
             if error.status in ABSENT or "swarm" in error.message:
                 continue
             raise
+        if size and candidate != "container":
+            sys.stderr.write(f"WARNING: --size ignored for {candidate}\n")
         try:
             return candidate, response.read()
         finally:
             client.release(response)
-    raise errors.CliError(f"Error: No such {kind or 'object'}: {name}")
+    raise errors.CliError(f"Error: No such object: {name}")

@@ -6,7 +6,7 @@ import os
 import sys
 
 from firkin.cli import errors, flags, terminal
-from firkin.cli.opts import body, runflags
+from firkin.cli.opts import body, proxies, runflags
 from firkin.client import api, containers
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> s
     platform = values.text("platform") or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
     if request["Tty"] and (size := terminal.size()):
         request["HostConfig"]["ConsoleSize"] = list(size)
+    proxies.apply(cli, request)
     cidfile = _CidFile(values.text("cidfile"))
     try:
         if policy == "always":

@@ -45,6 +45,11 @@ COMMAND = flags.Command(
 TABLE = (
     "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 )
+RAW = (
+    "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\n"
+    "created_at: {{.CreatedAt}}\nstate: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\n"
+    "labels:{{if .Labels}} {{.Labels}}{{end}}\nports:{{if .Ports}} {{.Ports}}{{end}}\n"
+)
 COLUMNS = {
     "ID": "CONTAINER ID",
     "Names": "NAMES",
@@ -75,7 +80,8 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     if not fmt and not values.flag("quiet"):
         fmt = str(cli.config.get("psFormat") or "")
     fmt = fmt or "table"
-    size = values.flag("size") or "{{.Size}}" in fmt.replace(" ", "") or fmt == "raw"
+    plain = fmt.replace(" ", "")
+    size = values.flag("size") or any(part in plain for part in ("{{.Size}}", "{{json.}}"))
     found = containers.listing(
         cli.client,
         all=values.flag("all"),
@@ -83,7 +89,13 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         size=size,
         filters=filters.parse(values.items("filter")),
     )
-    if fmt == "table":
+    if values.flag("quiet") and values.text("format") not in ("", "table"):
+        cli.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
+        fmt = "raw" if fmt == "raw" else "table"
+    if fmt == "raw":
+        fmt = RAW + ("size: {{.Size}}\n" if values.flag("size") else "")
+        fmt = "container_id: {{.ID}}" if values.flag("quiet") else fmt
+    elif fmt == "table":
         fmt = TABLE + ("\t{{.Size}}" if values.flag("size") else "")
         fmt = "{{.ID}}" if values.flag("quiet") else fmt
     whole = values.flag("no-trunc")
@@ -181,33 +193,39 @@ def _networks(item: Json) -> list[str]:
     return sorted((item.get("NetworkSettings") or {}).get("Networks") or {})
 
 
-def _platform(item: Json) -> str:
+def _platform(item: Json) -> object:
     platform = (item.get("ImageManifestDescriptor") or {}).get("platform") or {}
     parts = [platform.get(key) for key in ("os", "architecture", "variant")]
-    return "/".join(part for part in parts if part)
+    if any(parts):
+        return "/".join(part for part in parts if part)
+    from firkin.cli.template import values
+
+    return values.NIL
 
 
 def ports(items: list[Json]) -> str:
-    """Published and exposed ports in one cell, consecutive ones joined to ranges."""
-    groups: list[tuple[tuple[str, str, int | None], int, int]] = []
+    """Published and exposed ports in one cell, in the order that Docker's users know.
+
+    Consecutive ports with the same number inside and outside are joined to ranges and come first;
+    those published under another number follow one by one.
+    """
+    ranges: list[tuple[tuple[str, str], int, int]] = []
+    open_ranges: dict[tuple[str, str], tuple[int, int]] = {}
+    moved: list[str] = []
     for port in sorted(items, key=_port_order):
-        private, public = int(port["PrivatePort"]), int(port.get("PublicPort") or 0)
-        address = str(port.get("IP") or "")
-        shift = public - private if public else None
-        if public and public != private:
-            # Ranges are only joined when both sides have the same numbers.
-            groups.append(((address, port["Type"], shift), private, private))
+        inside, outside = int(port["PrivatePort"]), int(port.get("PublicPort") or 0)
+        address, protocol = str(port.get("IP") or ""), str(port["Type"])
+        if address and inside != outside:
+            moved.append(f"{_host(address)}:{outside}->{inside}/{protocol}")
             continue
-        key = (address, port["Type"], shift)
-        for at, (known, first, last) in enumerate(groups):
-            if known == key and last + 1 == private:
-                groups[at] = (known, first, private)
-                break
-            if known == key and first <= private <= last:
-                break
-        else:
-            groups.append((key, private, private))
-    return ", ".join(_port_text(*group) for group in groups)
+        key = (address, protocol)
+        first, last = open_ranges.get(key, (inside, inside))
+        if key in open_ranges and inside not in (last, last + 1):
+            ranges.append((key, first, last))
+            first = inside
+        open_ranges[key] = (first, inside)
+    ranges += [(key, *span) for key, span in open_ranges.items()]
+    return ", ".join([_range(*item) for item in ranges] + moved)
 
 
 def _port_order(port: Json) -> tuple[int, str, int, str]:
@@ -219,11 +237,15 @@ def _port_order(port: Json) -> tuple[int, str, int, str]:
     )
 
 
-def _port_text(key: tuple[str, str, int | None], first: int, last: int) -> str:
-    address, protocol, shift = key
-    inside = str(first) if first == last else f"{first}-{last}"
-    if shift is None:
-        return f"{inside}/{protocol}"
-    host = f"[{address}]" if ":" in address else address
-    outside = str(first + shift) if first == last else f"{first + shift}-{last + shift}"
-    return f"{host}:{outside}->{inside}/{protocol}"
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _range(key: tuple[str, str], first: int, last: int) -> str:
+    address, protocol = key
+    numbers = str(first) if first == last else f"{first}-{last}"
+    return (
+        f"{_host(address)}:{numbers}->{numbers}/{protocol}"
+        if address
+        else (f"{numbers}/{protocol}")
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import flags, units
+from firkin.cli import common, flags, units
 from firkin.cli.opts import filters
 from firkin.client import containers
 
@@ -32,7 +32,7 @@ WARNING = "WARNING! This will remove all stopped containers."
 
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
-    wanted = filters.parse(values.items("filter"))
+    wanted = common.prune_filters(cli, values.items("filter"))
     if not values.flag("force"):
         sys.stdout.write(f"{WARNING}\nAre you sure you want to continue? [y/N] ")
         sys.stdout.flush()

@@ -21,7 +21,7 @@ COMMAND = flags.Command(
         flags.string("message", "m", "Comment of the image"),
         flags.string("platform", "", "Platform of the image, as os[/arch[/variant]]"),
     ),
-    flags.between(1, 2),
+    flags.at_least(1),
 )
 
 

@@ -32,7 +32,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     question = f"{ALL if show_all else DANGLING}\nAre you sure you want to continue?"
     if not values.flag("force") and not common.confirm(question):
         return 0
-    filters = common.filters(values.items("filter"))
+    filters = common.prune_filters(cli, values.items("filter"))
     filters["dangling"] = ["false" if show_all else "true"]
     report = images.prune(cli.client, filters)
     if text := summary(report):

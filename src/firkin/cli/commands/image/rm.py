@@ -15,7 +15,9 @@ COMMAND = flags.Command(
     (
         flags.boolean("force", "f", "Remove the image even if stopped containers use it"),
         flags.boolean("no-prune", "", "Keep untagged parents"),
-        flags.strings("platform", "", "Remove only this platform of the image"),
+        flags.strings(
+            "platform", "", "Remove only this platform of the image", type_name="strings"
+        ),
     ),
     flags.at_least(1),
 )
@@ -24,7 +26,11 @@ COMMAND = flags.Command(
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Go on after an image that can't be removed; one that isn't there is no failure with -f."""
     force = values.flag("force")
-    platforms = [found for text in values.items("platform") if (found := common.platform(text))]
+    platforms = [
+        found
+        for text in common.comma_separated(values.items("platform"))
+        if (found := common.platform(text))
+    ]
     fatal = False
     failures: list[str] = []
     for reference in args:

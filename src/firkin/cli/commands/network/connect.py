@@ -16,7 +16,9 @@ COMMAND = flags.Command(
     "Connect a container to a network",
     (
         flags.strings("alias", "", "Name of the container within the network", type_name="strings"),
-        flags.strings("driver-opt", "", "Option of the driver, as in key=value"),
+        flags.strings(
+            "driver-opt", "", "Option of the driver, as in key=value", type_name="strings"
+        ),
         flags.integer("gw-priority", "", "The network with the highest has the default gateway"),
         flags.string("ip", "", "IPv4 address"),
         flags.string("ip6", "", "IPv6 address"),
@@ -44,7 +46,7 @@ def endpoint(values: flags.Values) -> dict[str, Any]:
         "IPAMConfig": {key: value for key, value in addresses.items() if value},
         "Links": values.items("link"),
         "Aliases": common.comma_separated(values.items("alias")),
-        "DriverOpts": common.pairs(values.items("driver-opt")),
+        "DriverOpts": common.pairs(common.comma_separated(values.items("driver-opt"))),
         "GwPriority": values.number("gw-priority"),
     }
     return {key: value for key, value in settings.items() if value}

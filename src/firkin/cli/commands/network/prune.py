@@ -26,7 +26,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Ask first, unless told not to."""
     if not values.flag("force") and not common.confirm(QUESTION):
         return 0
-    report = networks.prune(cli.client, common.filters(values.items("filter")))
+    report = networks.prune(cli.client, common.prune_filters(cli, values.items("filter")))
     if names := report.get("NetworksDeleted"):
         cli.print("\n".join(["Deleted Networks:", *names]) + "\n")
     return 0

@@ -49,9 +49,7 @@ def _formatter(fmt: str) -> Callable[[bytes], str]:
     if not fmt:
         return lambda raw: line(_decode(raw))
     if fmt == "json":
-        from firkin.cli import inspector
-
-        return lambda raw: inspector.compact(raw.decode("utf-8", "replace"))
+        return lambda raw: _json_line(_decode(raw))
     from firkin.cli import shapes, template
 
     try:
@@ -66,6 +64,24 @@ def _formatter(fmt: str) -> Callable[[bytes], str]:
             raise errors.CliError(f"parsing format: {error}", BAD_TEMPLATE_STATUS) from None
 
     return show
+
+
+_ORDER = ("status", "id", "from", "Type", "Action", "Actor", "scope", "time", "timeNano")
+
+
+def _json_line(event: dict[str, Any]) -> str:
+    """An event as one line of JSON, its fields in the order of the API's type."""
+    from firkin.cli.template import functions
+
+    actor = event.get("Actor")
+    if isinstance(actor, dict) and isinstance(actor.get("Attributes"), dict):
+        attributes = actor["Attributes"]
+        event["Actor"] = {
+            **actor,
+            "Attributes": {key: attributes[key] for key in sorted(attributes)},
+        }
+    known = {key: event[key] for key in _ORDER if key in event}
+    return functions.to_json({**known, **event}, html_safe=True)
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

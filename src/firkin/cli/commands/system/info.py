@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import firkin
-from firkin.cli import common, errors, flags, units
+from firkin.cli import common, errors, flags, plugins, units
 from firkin.client import api, system
 
 TYPE_CHECKING = False
@@ -37,8 +37,8 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     client = {
         "Debug": cli.debug,
         "Version": firkin.__version__,
-        "Context": cli.values.text("context") or "default",
-        "Plugins": [],
+        "Context": cli.context_name(),
+        "Plugins": [_plugin(found) for found in plugins.listing(cli) if not found.problem],
         "Warnings": None,
     }
     failure = ""
@@ -96,13 +96,32 @@ def _truth(value: object) -> str:
     return "true" if value else "false"
 
 
+def _plugin(plugin: plugins.Plugin) -> dict[str, str]:
+    return {
+        "SchemaVersion": plugins.SCHEMAS[0],
+        "Vendor": plugin.vendor,
+        "Version": plugin.version,
+        "ShortDescription": plugin.short,
+        "Name": plugin.name,
+        "Path": plugin.path,
+    }
+
+
 def _client(client: dict[str, Any]) -> list[str]:
-    return [
+    lines = [
         "Client:",
         f" Version:    {client['Version']}",
         f" Context:    {client['Context']}",
         f" Debug Mode: {_truth(client['Debug'])}",
     ]
+    if client["Plugins"]:
+        lines.append(" Plugins:")
+    for plugin in client["Plugins"]:
+        lines.append(f"  {plugin['Name']}: {plugin['ShortDescription']} ({plugin['Vendor']})")
+        if plugin["Version"]:
+            lines.append(f"    Version:  {plugin['Version']}")
+        lines.append(f"    Path:     {plugin['Path']}")
+    return lines
 
 
 def _server(info: dict[str, Any]) -> Iterator[str]:

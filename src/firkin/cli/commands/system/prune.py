@@ -39,7 +39,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     if not values.flag("force") and not common.confirm(_question(values, given)):
         return 0
     reclaimed = 0
-    filters = common.filters(given)
+    filters = common.prune_filters(cli, given)
     for noun, key, title in _NOUNS:
         if noun == "volumes" and not values.flag("volumes"):
             continue

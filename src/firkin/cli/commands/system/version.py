@@ -44,9 +44,11 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     if show:
         show(report)
     elif fmt == "json":
+        from firkin.cli import shapes
         from firkin.cli.template import functions
+        from firkin.cli.template import values as values_
 
-        cli.print(functions.to_json(report))
+        cli.print(functions.to_json(values_.plain(shapes.shape(report, "version"))))
     else:
         cli.print(text(report))
     if failure:
@@ -74,7 +76,6 @@ def _template(fmt: str) -> Any:
 def client_part(cli: context.Cli, *, connected: bool) -> dict[str, Any]:
     """What is known about this client."""
     machine = platform.machine()
-    context_name = cli.values.text("context") or "default"
     return {
         "Version": firkin.__version__,
         "ApiVersion": cli.client.version if connected else api.VERSION,
@@ -82,7 +83,7 @@ def client_part(cli: context.Cli, *, connected: bool) -> dict[str, Any]:
         "PythonVersion": platform.python_version(),
         "Os": sys.platform,
         "Arch": _ARCHITECTURES.get(machine, machine),
-        "Context": context_name,
+        "Context": cli.context_name(),
     }
 
 

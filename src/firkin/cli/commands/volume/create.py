@@ -16,7 +16,13 @@ COMMAND = flags.Command(
         flags.string("driver", "d", "Volume driver", "local"),
         flags.strings("label", "", "Label of the volume"),
         flags.string("name", "", "Name of the volume", hidden=True),
-        flags.strings("opt", "o", "Option of the driver, as in key=value", type_name="map"),
+        flags.strings(
+            "opt",
+            "o",
+            "Option of the driver, as in key=value",
+            type_name="map",
+            default_text="map[]",
+        ),
     ),
     flags.between(0, 1),
 )

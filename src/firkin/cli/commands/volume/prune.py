@@ -26,7 +26,7 @@ ALL = "WARNING! This will remove all local volumes not used by at least one cont
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Ask first, unless told not to."""
-    filters = common.filters(values.items("filter"))
+    filters = common.prune_filters(cli, values.items("filter"))
     if values.flag("all"):
         if "all" in filters:
             raise errors.CliError(
