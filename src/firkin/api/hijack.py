@@ -8,10 +8,11 @@ its sending side ends the input only (half-close).
 from __future__ import annotations
 
 import asyncio
-import select
 from typing import Any
 
 from aiohttp import web
+
+from firkin.api import connection
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
@@ -70,6 +71,9 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         if tail:
             self.data_received(tail)
+        if self._http.ended:
+            self._eof = True
+            self._readable.set()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: input arrived."""
@@ -82,16 +86,7 @@ class Connection(asyncio.Protocol):
         """asyncio: the client closed its sending side, or altogether."""
         self._eof = True
         self._readable.set()
-        return not self._hung_up()
-
-    def _hung_up(self) -> bool:
-        """Whether the other end is closed altogether and not only for sending."""
-        sock = self._transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(sock.fileno(), 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+        return not connection.hung_up(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: it is over."""

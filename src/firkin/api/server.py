@@ -12,7 +12,7 @@ from aiohttp import web
 
 import firkin
 from firkin import errdefs
-from firkin.api import call, routes, status, versions
+from firkin.api import call, connection, routes, status, versions
 from firkin.api.router import containers, exec, images, networks, system, unsupported, volumes
 from firkin.engine import core as engine
 from firkin.linux import tasks
@@ -38,21 +38,29 @@ class Server:
         for module in (containers, exec, images, networks, volumes, system, unsupported):
             self._routes.merge(module.ROUTES)
         self._tasks = tasks.Tasks("api")
-        self._server = web.Server(
-            self._handle, handler_cancellation=True, auto_decompress=False, access_log=None
-        )
+        self._server = web.Server(self._handle, handler_cancellation=True)
         self._listeners: list[asyncio.Server] = []
         self._paths: list[str] = []
 
     async def listen(self, sock: socket.socket, path: str = "") -> None:
         """Serve a listening socket; ``path`` is removed at the end."""
         loop = asyncio.get_running_loop()
-        made = await loop.create_unix_server(self._server, sock=sock, backlog=_BACKLOG)
+        made = await loop.create_unix_server(
+            lambda: connection.Connection(self._server, loop), sock=sock, backlog=_BACKLOG
+        )
         self._listeners.append(made)
         if path:
             self._paths.append(path)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        client = request.protocol
+        assert isinstance(client, connection.Connection)
+        client.begin()
+        response = await self._dispatch(request)
+        client.finish(response)
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             version, path = versions.split(request.rel_url.raw_path)
             route, variables = self._routes.find(request.method, path)

@@ -149,3 +149,38 @@ def test_load_of_garbage(target: Engine) -> None:
         assert status in (200, 400)
         if status == 200:
             assert "error" in str(answer)
+
+
+def test_half_closed_requests_are_answered(target: Engine) -> None:
+    for path in ("/_ping", "/containers/json", "/info"):
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        assert _status(unixhttp.exchange(target.socket, request)) == 200
+    answer = unixhttp.exchange(target.socket, b"GET /_ping HT")
+    assert answer == b""
+
+
+def test_streams_end_with_their_clients(target: Engine) -> None:
+    """A client that stopped sending and then goes is noticed (``unharmed`` counts the files)."""
+    for _ in range(20):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(target.socket))
+        sock.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert _status(sock.recv(4096)) == 200
+        sock.close()
+
+
+def test_idle_connections(target: Engine) -> None:
+    """Thousands of clients that connect and say nothing, or half a line, harm nobody."""
+    idle = []
+    try:
+        for number in range(3000):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(str(target.socket))
+            if number % 3 == 0:
+                sock.sendall(b"GET /_pi")
+            idle.append(sock)
+        assert target.out("run", "--rm", "busybox", "echo", "fine") == "fine"
+    finally:
+        for sock in idle:
+            sock.close()

@@ -1,0 +1,104 @@
+"""One client's connection: who is slow, who has stopped sending, who has gone.
+
+aiohttp reads and answers the requests. What is added here:
+
+* A client may close its sending side when its request is out (``nc -N``, ``dial-stdio`` at the end
+  of a pipe) and still gets its answer. On Unix sockets only: there the kernel tells such a client
+  from one that has gone, and a client that goes later is noticed within :data:`WATCH` seconds.
+* A request's head has to be complete :data:`HEAD` seconds after its first byte. Connections that
+  dawdle or send nothing more are dropped, so that they cannot pile up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from typing import Any
+
+from aiohttp import web, web_protocol
+
+HEAD = 30.0
+WATCH = 2.0
+
+
+def hung_up(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether the other end is closed altogether, and not only for sending."""
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+class Connection(web_protocol.RequestHandler):
+    """The protocol of a connection until something takes it over (``firkin.api.hijack``)."""
+
+    __slots__ = ("_dawdling", "_loop_", "_watching", "answering", "ended")
+
+    def __init__(self, server: web.Server[Any], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
+        self._loop_ = loop
+        self._dawdling: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self.answering = False
+        self.ended = False
+        """Whether the client has stopped sending."""
+
+    def begin(self) -> None:
+        """The head of a request is complete and its handler begins."""
+        self.answering = True
+        self._expect_head(None)
+
+    def finish(self, response: web.StreamResponse) -> None:
+        """A handler has ended."""
+        self.answering = False
+        if self.ended:
+            response.force_close()
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes arrived."""
+        super().data_received(data)
+        if not self.answering and self._dawdling is None:
+            self._expect_head(HEAD)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """asyncio: the client closed its sending side, or altogether."""
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        local = sock is not None and sock.family == socket.AF_UNIX
+        waiting = self.answering or self._dawdling is not None
+        if not (local and waiting) or hung_up(self.transport):
+            return False
+        self.ended = True
+        if not self.answering:  # the rest of an unfinished head will never come
+            self._expect_head(1.0)
+        self._watch()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """asyncio: it is over."""
+        self._expect_head(None)
+        if self._watching is not None:
+            self._watching.cancel()
+        super().connection_lost(exc)
+
+    def _expect_head(self, seconds: float | None) -> None:
+        """Drop the connection unless a handler begins in time; ``None``: no matter when."""
+        if self._dawdling is not None:
+            self._dawdling.cancel()
+        self._dawdling = self._loop_.call_later(seconds, self._drop) if seconds else None
+
+    def _watch(self) -> None:
+        transport = self.transport
+        if transport is None or transport.get_protocol() is not self:
+            return
+        if hung_up(transport):
+            transport.close()
+        else:
+            self._watching = self._loop_.call_later(WATCH, self._watch)
+
+    def _drop(self) -> None:
+        self._dawdling = None
+        if not self.answering and self.transport is not None:
+            self.transport.close()
