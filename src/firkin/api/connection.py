@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from typing import Any
 
 from aiohttp import web, web_protocol
 
@@ -37,7 +36,7 @@ class Connection(web_protocol.RequestHandler):
 
     __slots__ = ("_dawdling", "_loop_", "_watching", "answering", "ended")
 
-    def __init__(self, server: web.Server[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, loop=loop, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
         self._loop_ = loop
         self._dawdling: asyncio.TimerHandle | None = None

@@ -56,6 +56,15 @@ def test_verbs_of_one_container(engine: Engine) -> None:
     assert census.settle(engine, before) == {}
 
 
+def test_removal_of_paused_containers(engine: Engine) -> None:
+    before = census.take(engine)
+    for _ in range(15):
+        engine.run("run", "-d", "--name", "still", "busybox", "sleep", "1000")
+        engine.run("pause", "still")
+        engine.run("rm", "-f", "still")
+    assert census.settle(engine, before) == {}
+
+
 def test_one_name_for_many(engine: Engine) -> None:
     before = census.take(engine)
     target = "/containers/create?name=only"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Iterator
 
@@ -9,10 +11,14 @@ import msgspec
 
 from firkin import errdefs
 from firkin.engine.containers import model
+from firkin.linux import tasks
 from firkin.store import containers
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _MAX_NAME = 255
+_RETRY = 1.0
 
 
 def check_name(name: str) -> str:
@@ -33,6 +39,8 @@ class Registry:
         self._rows = rows
         self._by_id: dict[str, model.Container] = {}
         self._by_name: dict[str, str] = {}
+        self._unsaved: set[str] = set()
+        self._tasks = tasks.Tasks("containers")
 
     async def load(self) -> None:
         """Read all containers from the database."""
@@ -109,6 +117,37 @@ class Registry:
     async def save(self, container: model.Container) -> None:
         """Keep the container's present state."""
         await self._rows.save_state(container.id, msgspec.json.encode(container.state))
+        self._unsaved.discard(container.id)
+
+    async def keep(self, container: model.Container) -> None:
+        """The same for what has happened already, whether the database can be told or not.
+
+        One that can't (its disk is full) is asked again until it can. An engine that is killed
+        before that finds the older state, and what is really there.
+        """
+        try:
+            await self.save(container)
+        except errdefs.System as error:
+            log.error("the state of container %s is not saved yet: %s", container.short, error)
+            if not self._unsaved:
+                self._tasks.spawn(self._save_later(), "saving of states")
+            self._unsaved.add(container.id)
+
+    async def _save_later(self) -> None:
+        while self._unsaved:
+            await asyncio.sleep(_RETRY)
+            for container_id in list(self._unsaved):
+                if (container := self._by_id.get(container_id)) is None:
+                    self._unsaved.discard(container_id)
+                    continue
+                try:
+                    await self.save(container)
+                except errdefs.System:
+                    break
+
+    async def close(self) -> None:
+        """Stop asking."""
+        await self._tasks.close()
 
     async def save_record(self, container: model.Container) -> None:
         """Keep the container's present configuration."""

@@ -39,14 +39,13 @@ async def remove(
         if container.state.status is model.Status.REMOVING:
             raise errdefs.Conflict(f"removal of container {container.id} is already in progress")
         container.move(model.Status.REMOVING)
-        await core.containers.save(container)
+        await core.containers.keep(container)
         try:
             await erase(core, container)
         except BaseException as error:
             container.move(model.Status.DEAD)
             container.state.error = str(error)
-            with contextlib.suppress(errdefs.FirkinError):
-                await core.containers.save(container)
+            await core.containers.keep(container)
             container.finish_removal_waiters(str(error))
             raise
     used = core.volumes.forget_user(container.id)
@@ -66,7 +65,7 @@ async def _kill(core: engine.Core, container: model.Container) -> None:
             if container.pidfd >= 0 and pidfd.send(container.pidfd, signal.SIGKILL):
                 emit.container(core, container, "kill", signal="9")
             if container.state.status is model.Status.PAUSED:
-                await core.runtime(container.record.runtime).resume(container.id)
+                await stop.thaw(core, container)
     with contextlib.suppress(errdefs.NotModified):
         await stop.stop(core, container, timeout=0, stop_signal="SIGKILL")
 

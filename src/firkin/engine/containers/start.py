@@ -71,7 +71,7 @@ async def locked(core: engine.Core, container: model.Container) -> None:
 
 
 async def _failed(core: engine.Core, container: model.Container, error: BaseException) -> None:
-    """Keep why a start failed, and tell those who wait."""
+    """Keep why a start failed, and tell those who attached before it."""
     state = container.state
     state.error = str(error) or type(error).__name__
     if isinstance(error, errors.CommandNotFound):
@@ -83,8 +83,7 @@ async def _failed(core: engine.Core, container: model.Container, error: BaseExce
     pending, container.pending = container.pending, []
     for client in pending:
         client.abandon(state.error)
-    with contextlib.suppress(errdefs.FirkinError):
-        await core.containers.save(container)
+    await core.containers.keep(container)
 
 
 async def _launch(core: engine.Core, container: model.Container) -> None:
@@ -140,16 +139,17 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         for client in pending:
             client.connect(socket_path)
         await chosen.start(container.id)
+        undo.callback(setattr, container, "state", msgspec.structs.replace(state))
+        container.move(model.Status.RUNNING)
+        state.pid, state.pid_started = made.pid, made.pid_started
+        state.monitor, state.monitor_started = made.monitor, made.monitor_started
+        state.exit_code, state.error, state.oom_killed = 0, "", False
+        state.started_at = time.time_ns()
+        state.stopped_by_user = False
+        state.boot_id = core.host.boot_id
+        await core.containers.save(container)
         undo.pop_all()
-    container.move(model.Status.RUNNING)
-    state.pid, state.pid_started = made.pid, made.pid_started
-    state.monitor, state.monitor_started = made.monitor, made.monitor_started
-    state.exit_code, state.error, state.oom_killed = 0, "", False
-    state.started_at = time.time_ns()
-    state.stopped_by_user = False
-    state.boot_id = core.host.boot_id
     core.supervisor.follow(core, container)
-    await core.containers.save(container)
 
 
 async def _all(*work: Awaitable[Any]) -> list[Any]:

@@ -37,7 +37,7 @@ async def _cancel_restart(core: engine.Core, container: model.Container) -> bool
         container.restarting = None
     container.move(model.Status.EXITED)
     container.state.stopped_by_user = True
-    await core.containers.save(container)
+    await core.containers.keep(container)
     return True
 
 
@@ -69,12 +69,12 @@ async def stop(
         if not container.running:
             raise errdefs.NotModified(f"container {container.name} is already stopped")
         container.state.stopped_by_user = True
-        await core.containers.save(container)
+        await core.containers.keep(container)
         if container.state.status is model.Status.PAUSED:
-            await _thaw(core, container)
+            await thaw(core, container)
         _signal(core, container, number)
     if not await _ends_within(container, None if timeout < 0 else timeout):
-        _signal(core, container, signal.SIGKILL)
+        await _force(core, container)
         if not await _ends_within(container, _KILL_PATIENCE):
             await core.runtime(container.record.runtime).kill_all(container.id)
             if not await _ends_within(container, _KILL_PATIENCE):
@@ -91,9 +91,31 @@ def _signal(core: engine.Core, container: model.Container, number: int) -> None:
         emit.container(core, container, "kill", signal=str(number))
 
 
-async def _thaw(core: engine.Core, container: model.Container) -> None:
-    await core.runtime(container.record.runtime).resume(container.id)
+def _has_ended(container: model.Container) -> bool:
+    return container.pidfd < 0 or pidfd.ended(container.pidfd)
+
+
+async def thaw(core: engine.Core, container: model.Container) -> None:
+    """Let the processes of a paused container go on; the caller holds the lock.
+
+    That the container has ended meanwhile is no error: its monitor's end will be noticed.
+    """
+    try:
+        await core.runtime(container.record.runtime).resume(container.id)
+    except errdefs.System:
+        if not _has_ended(container):
+            raise
     container.move(model.Status.RUNNING)
+
+
+async def _force(core: engine.Core, container: model.Container) -> None:
+    """SIGKILL that also works when somebody has paused the container meanwhile."""
+    async with container.lock:
+        if not container.running:
+            return
+        _signal(core, container, signal.SIGKILL)
+        if container.state.status is model.Status.PAUSED:
+            await thaw(core, container)
 
 
 async def kill(core: engine.Core, container: model.Container, text: str) -> None:
@@ -108,10 +130,10 @@ async def kill(core: engine.Core, container: model.Container, text: str) -> None
         stop_number = limits.signal_number(container.record.config.stop_signal or "SIGTERM")
         if number == signal.SIGKILL or (fatal and number == stop_number):
             container.state.stopped_by_user = True
-            await core.containers.save(container)
+            await core.containers.keep(container)
         _signal(core, container, number)
         if number == signal.SIGKILL and container.state.status is model.Status.PAUSED:
-            await _thaw(core, container)
+            await thaw(core, container)
     if number == signal.SIGKILL:
         await _ends_within(container, _KILL_PATIENCE)
 
@@ -125,14 +147,14 @@ async def pause(core: engine.Core, container: model.Container) -> None:
         try:
             await core.runtime(container.record.runtime).pause(container.id)
         except errdefs.System as error:
-            if not pidfd.ended(container.pidfd):
+            if not _has_ended(container):
                 raise
             raise errdefs.Conflict(
                 f"cannot pause container {container.name}: container {container.id} is not running "
                 "(it has just ended)"
             ) from error
         container.move(model.Status.PAUSED)
-        await core.containers.save(container)
+        await core.containers.keep(container)
     emit.container(core, container, "pause")
 
 
@@ -141,6 +163,6 @@ async def unpause(core: engine.Core, container: model.Container) -> None:
     async with container.lock:
         if container.state.status is not model.Status.PAUSED:
             raise errdefs.Conflict(f"Container {container.id} is not paused")
-        await _thaw(core, container)
-        await core.containers.save(container)
+        await thaw(core, container)
+        await core.containers.keep(container)
     emit.container(core, container, "unpause")

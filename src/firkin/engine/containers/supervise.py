@@ -11,6 +11,7 @@ before, up to a minute; a container that ran for ten seconds starts over.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,8 @@ from firkin.engine import core as engine
 from firkin.engine.containers import emit, model, release
 from firkin.linux import pidfd
 from firkin.runtime import conmon, runtime
+
+log = logging.getLogger(__name__)
 
 _FIRST = 0.1
 _LONGEST = 60.0
@@ -69,7 +72,10 @@ class Supervisor:
                 found = await _orphaned(core, container)
             unwatch(container)
             again = await finish(core, container, found)
-            await release.release(core, container)
+            try:
+                await release.release(core, container)
+            except errdefs.FirkinError as error:  # the next start, removal or engine tries again
+                log.error("not all of container %s is released: %s", container.short, error)
             emit.network(core, container, "disconnect")
         if again:
             self.schedule(core, container)
@@ -96,7 +102,7 @@ class Supervisor:
             except errdefs.FirkinError:
                 container.move(model.Status.EXITED)
                 container.state.finished_at = time.time_ns()
-                await core.containers.save(container)
+                await core.containers.keep(container)
 
 
 def _or_none(fd: int | None) -> int:
@@ -149,7 +155,7 @@ async def finish(
     state.pid = state.pid_started = state.monitor = state.monitor_started = 0
     again = wants_restart(container)
     container.move(model.Status.RESTARTING if again else model.Status.EXITED)
-    await core.containers.save(container)
+    await core.containers.keep(container)
     if found.oom_killed:
         emit.container(core, container, "oom")
     emit.container(
