@@ -165,7 +165,8 @@ def test_rmi(engine: Engine, client: str) -> None:
     assert refused.returncode == 1
     assert box[:12].encode() in refused.stderr
     assert engine.run("rmi", "nosuch:1", client=client, check=False).returncode == 1
-    engine.run("tag", "third:1", "busybox", client=client, check=False)
+    engine.run("tag", "third:1", "busybox", client=client)
+    engine.run("rmi", "third:1", client=client)
     engine.run("rm", box, client=client)
 
 

@@ -99,7 +99,7 @@ def test_images(sdk: Any) -> None:
     image = sdk.images.get("busybox")
     assert image.tag("sdk", "1")
     assert {"busybox:latest", "sdk:1"} <= set(sdk.images.get("sdk:1").tags)
-    saved = b"".join(image.save(named="sdk:1"))
+    saved = b"".join(sdk.images.get("sdk:1").save(named="sdk:1"))
     sdk.images.remove("sdk:1")
     with pytest.raises(docker.errors.ImageNotFound):
         sdk.images.get("sdk:1")
@@ -132,7 +132,7 @@ def test_events(sdk: Any) -> None:
     listener = threading.Thread(target=collect)
     listener.start()
     time.sleep(0.3)
-    sdk.containers.run("busybox", "true", remove=True)
+    sdk.containers.run("busybox", "true", remove=True, name="brief")
     deadline = time.monotonic() + 10
     while "destroy" not in seen:
         assert time.monotonic() < deadline, seen
