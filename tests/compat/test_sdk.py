@@ -142,9 +142,8 @@ def test_events(sdk: Any) -> None:
     assert [action for action in seen if action in ("create", "start", "die", "destroy")] == [
         "create", "start", "die", "destroy",
     ]  # fmt: skip
-    past = sdk.events(
-        decode=True, since=since, until=int(time.time()) + 1, filters={"event": "die"}
-    )
+    filters = {"event": "die", "container": "brief"}
+    past = sdk.events(decode=True, since=since, until=int(time.time()) + 1, filters=filters)
     assert [event["Action"] for event in past] == ["die"]
 
 
