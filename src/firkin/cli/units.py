@@ -152,7 +152,8 @@ def parse_moment(text: str, now: float | None = None) -> str:
 
     Accepted are a Go duration (that long before ``now``), a date or an RFC 3339 time cut after any
     part (local time unless it names a zone), and Unix seconds with or without a fraction, which
-    pass as they are. A duration gives whole seconds, a calendar time nine digits of fraction.
+    pass as they are. Durations and calendar times give nine digits of fraction (Docker cuts a
+    duration to whole seconds: "--until 0s" leaves out what happened in this second).
     """
     import time
 
@@ -163,7 +164,8 @@ def parse_moment(text: str, now: float | None = None) -> str:
             pass
         else:
             current = time.time() if now is None else now
-            return str((int(current * 1_000_000_000) - ago) // 1_000_000_000)
+            whole, fraction = divmod(int(current * 1_000_000_000) - ago, 1_000_000_000)
+            return f"{whole}.{fraction:09d}"
     moment = _calendar(text)
     if moment is not None:
         return moment
