@@ -175,6 +175,7 @@ async def serve(config: configuration.Config) -> None:
     core.events.close()
     await api.close()
     await core.tasks.close()
+    await core.containers.close()
     await core.network.close()
     core.watcher.close()
     core.db.close()

@@ -164,8 +164,8 @@ def parse_moment(text: str, now: float | None = None) -> str:
             pass
         else:
             current = time.time() if now is None else now
-            whole, fraction = divmod(int(current * 1_000_000_000) - ago, 1_000_000_000)
-            return f"{whole}.{fraction:09d}"
+            whole, nanoseconds = divmod(int(current * 1_000_000_000) - ago, 1_000_000_000)
+            return f"{whole}.{nanoseconds:09d}"
     moment = _calendar(text)
     if moment is not None:
         return moment

@@ -17,9 +17,9 @@ import signal
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import model, release, remove, supervise
+from firkin.engine.containers import model, release, remove, specs, supervise
+from firkin.linux import cgroup, pidfd
 from firkin.linux import mount as kernel
-from firkin.linux import pidfd
 from firkin.runtime import conmon, runtime
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ async def restore(core: engine.Core) -> None:
             if container.running:
                 found = _look(core, container)
                 if found is None:
+                    await _see_whether_paused(core, container)
                     live.append(container)
                     # One that ends from here on is released when all is there to release it.
                     await held.enter_async_context(container.lock)
@@ -73,6 +74,16 @@ def _look(core: engine.Core, container: model.Container) -> tuple[runtime.Exit, 
     return runtime.Exit(code=_UNKNOWN_EXIT, known=False), 0
 
 
+async def _see_whether_paused(core: engine.Core, container: model.Container) -> None:
+    """The engine before may have been killed between the freezing and the noting of it."""
+    group = specs.cgroup_path(container.record, container.id)
+    frozen = cgroup.frozen(core.host.cgroup, group)
+    status = model.Status.PAUSED if frozen else model.Status.RUNNING
+    if container.state.status is not status:
+        container.move(status)
+        await core.containers.keep(container)
+
+
 async def _record_end(
     core: engine.Core, container: model.Container, found: runtime.Exit, when: int
 ) -> model.Container | None:
@@ -81,9 +92,9 @@ async def _record_end(
     return container if again else None
 
 
-def _monitors(root: str) -> dict[str, list[int]]:
-    """Pids of the monitors below ``root`` by container id."""
-    found: dict[str, list[int]] = {}
+def _monitors(root: str) -> dict[str, dict[int, str]]:
+    """The monitors below ``root`` by container id: the bundle of each pid."""
+    found: dict[str, dict[int, str]] = {}
     prefix = root.encode() + b"/"
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
@@ -98,18 +109,19 @@ def _monitors(root: str) -> dict[str, list[int]]:
         bundle = words[words.index(b"--bundle") + 1]
         if bundle.startswith(prefix):
             container_id = bundle[len(prefix) :].split(b"/")[0].decode(errors="replace")
-            found.setdefault(container_id, []).append(int(entry))
+            found.setdefault(container_id, {})[int(entry)] = os.fsdecode(bundle)
     return found
 
 
 async def _clean(
-    core: engine.Core, live: list[model.Container], monitors: dict[str, list[int]]
+    core: engine.Core, live: list[model.Container], monitors: dict[str, dict[int, str]]
 ) -> None:
     """Take back bundles without a running container, and homes without a container."""
     running = {container.id for container in live}
     bundles = os.path.join(core.config.exec_root, "containers")
     for name in await asyncio.to_thread(os.listdir, bundles):
         if name in running:
+            _clean_execs(core, os.path.join(bundles, name, "exec"), monitors.get(name, {}))
             continue
         for pid in monitors.get(name, ()):
             try:
@@ -136,6 +148,28 @@ async def _clean(
             if os.path.isdir(leftover):
                 kernel.unmount(leftover)
                 os.rmdir(leftover)
+
+
+def _clean_execs(core: engine.Core, parent: str, monitors: dict[int, str]) -> None:
+    """Remove the files of the execs of a running container, of each when its monitor has ended."""
+    watched = {bundle: pidfd.open_process(pid) for pid, bundle in monitors.items()}
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(parent):
+            path = os.path.join(parent, name)
+            work = _remove_when_ended(path, watched.pop(path, None))
+            core.tasks.spawn(work, f"files of exec {name}")
+    for fd in watched.values():
+        if fd is not None:
+            os.close(fd)
+
+
+async def _remove_when_ended(path: str, fd: int | None) -> None:
+    if fd is not None:
+        try:
+            await pidfd.wait(fd)
+        finally:
+            os.close(fd)
+    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
 
 async def _settle(core: engine.Core, container: model.Container, *, wanted: bool) -> None:

@@ -37,6 +37,7 @@ from firkin.images import (
     unpack,
     views,
 )
+from firkin.linux import failures
 from firkin.snapshots import mounting, native, overlay, snapshotter
 from firkin.store import db
 from firkin.types import container, mount
@@ -100,19 +101,13 @@ class ImageService:
     ) -> ImageService:
         """Open the images in ``root`` and remove what a killed engine left there.
 
-        ``driver`` is "overlay2", "vfs" or "" for overlayfs where it works.
+        ``driver`` is "overlay2", "vfs" or "" for overlayfs where it works; the first choice stays,
+        since the two can't read each other's layers. Raises ``InvalidParameter`` for another one.
         """
         directory = os.path.join(root, "snapshots")
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        if driver not in ("", "overlay2", "vfs"):
-            raise errdefs.InvalidParameter(
-                f"unknown storage driver {driver!r}: there are overlay2 and vfs"
-            )
-        if not driver:
-            works = await asyncio.to_thread(mounting.overlay_works, directory)
-            driver = "overlay2" if works else "vfs"
-            if not works:
-                log.warning("%s does not take overlayfs: layers are copied (vfs)", directory)
+        with failures.told(f"use {root} for images"):
+            driver = await asyncio.to_thread(_driver, directory, driver)
         snapshots: snapshotter.Snapshotter = (
             overlay.Overlay(directory, database)
             if driver == "overlay2"
@@ -338,3 +333,34 @@ class ImageService:
         for name in names:
             self._on_event("tag", image.id, {"name": reference.parse(name).familiar})
         return image
+
+
+def _driver(directory: str, asked: str) -> str:
+    """The storage driver of the layers in ``directory``. Blocks; raises ``OSError``."""
+    if asked not in ("", "overlay2", "vfs"):
+        raise errdefs.InvalidParameter(
+            f"unknown storage driver {asked!r}: there are overlay2 and vfs"
+        )
+    path = directory + ".driver"
+    try:
+        with open(path, encoding="ascii") as file:
+            chosen = file.read().strip()
+    except FileNotFoundError:
+        chosen = ""
+    if chosen:
+        if asked not in ("", chosen):
+            raise errdefs.InvalidParameter(
+                f"{directory} holds layers of the storage driver {chosen}, which {asked} can't "
+                "read: choose another --data-root"
+            )
+        return chosen
+    chosen = asked
+    if not chosen:
+        works = mounting.overlay_works(directory)
+        chosen = "overlay2" if works else "vfs"
+        if not works:
+            log.warning("%s does not take overlayfs: layers are copied (vfs)", directory)
+    with open(path + ".new", "w", encoding="ascii") as file:
+        file.write(f"{chosen}\n")
+    os.rename(path + ".new", path)
+    return chosen

@@ -134,3 +134,17 @@ def pids(layout: Layout, path: str, root: str = ROOT) -> set[int]:
             except OSError:
                 continue
     return found
+
+
+def frozen(layout: Layout, path: str, root: str = ROOT) -> bool:
+    """Whether the group ``path`` is frozen, or about to be."""
+    relative = path.lstrip("/")
+    if layout.version == 2:
+        name, thawed = os.path.join(root, relative, "cgroup.freeze"), "0"
+    else:
+        name, thawed = os.path.join(root, "freezer", relative, "freezer.state"), "THAWED"
+    try:
+        with open(name, encoding="ascii") as file:
+            return file.read().strip() != thawed
+    except OSError:
+        return False

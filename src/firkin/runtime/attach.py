@@ -135,6 +135,16 @@ class Connection:
         self._deliver = self._drained
         self.resume()
 
+    def adopt(self, deliver: Callable[[list[tuple[int, bytes]] | None], None]) -> bool:
+        """Deliver to another consumer what :meth:`drain` would throw away from now on.
+
+        Tells whether there is still a monitor to deliver from.
+        """
+        if self._ended:
+            return False
+        self._deliver = deliver
+        return True
+
     def _drained(self, packets: list[tuple[int, bytes]] | None) -> None:
         if packets is None:
             self._socket.close()

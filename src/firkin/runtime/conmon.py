@@ -21,7 +21,7 @@ import subprocess
 import msgspec
 
 from firkin import errdefs
-from firkin.linux import pidfd
+from firkin.linux import failures, pidfd
 from firkin.runtime import errors, oci_runtime, runtime
 from firkin.wire import conmon as protocol
 
@@ -252,7 +252,10 @@ class ConmonExec:
     async def go(self, process: dict[str, object]) -> int:
         """See ``Exec.go``."""
         # Not before: without this file the runtime runs nothing, whoever opens the gate.
-        with open(os.path.join(self._path, _PROCESS), "wb") as file:
+        with (
+            failures.told("run the command"),
+            open(os.path.join(self._path, _PROCESS), "wb") as file,
+        ):
             file.write(msgspec.json.encode(process))
         os.write(self._gate, b"1")
         args = process.get("args")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import shutil
 import sqlite3
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from firkin import errdefs
+from firkin.linux import failures
 from firkin.snapshots import snapshotter
 from firkin.store import db
 from firkin.store import snapshots as rows
@@ -74,7 +74,7 @@ class Directories:
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            reason = failures.reason(error)
             raise errdefs.System(f"cannot change the snapshots in {self.root}: {reason}") from error
 
     async def stat(self, key: str) -> rows.Info:

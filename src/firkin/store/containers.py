@@ -38,7 +38,7 @@ class Containers:
         return await self._db.run(read)
 
     async def insert(self, row: Row, volumes: Iterable[str]) -> None:
-        """Add a container together with the volumes that it uses."""
+        """Add a container together with the volumes that it uses, which are kept from now on."""
         names = list(volumes)
 
         def work(connection: sqlite3.Connection) -> None:
@@ -46,6 +46,9 @@ class Containers:
             connection.executemany(
                 "INSERT OR IGNORE INTO volume_users (volume, container) VALUES (?, ?)",
                 [(name, row.id) for name in names],
+            )
+            connection.executemany(
+                "UPDATE volumes SET kept = 1 WHERE name = ?", [(name,) for name in names]
             )
 
         await self._db.run(work)
@@ -72,8 +75,20 @@ class Containers:
             lambda c: c.execute("UPDATE containers SET name = ? WHERE id = ?", (name, container_id))
         )
 
-    async def delete(self, container_id: str) -> None:
-        """Drop the row, and with it the container's use of volumes."""
-        await self._db.run(
-            lambda c: c.execute("DELETE FROM containers WHERE id = ?", (container_id,))
-        )
+    async def delete(self, container_id: str, *, volumes: bool) -> None:
+        """Drop the row, and with it the container's use of volumes.
+
+        With ``volumes`` the anonymous ones that nobody else uses are not to be kept either.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            if volumes:
+                connection.execute(
+                    "UPDATE volumes SET kept = 0 WHERE anonymous AND name IN ("
+                    " SELECT volume FROM volume_users GROUP BY volume"
+                    " HAVING COUNT(*) = 1 AND MAX(container) = ?)",
+                    (container_id,),
+                )
+            connection.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+
+        await self._db.run(work)

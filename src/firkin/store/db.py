@@ -7,12 +7,17 @@ raises, so a caller never sees half a change, and a process killed in between le
 Commits are not flushed to the disk one by one (``synchronous = NORMAL``): they survive the end of
 any process, and a power cut loses the last ones at most, never the consistency. What those said
 is rebuilt at start from what is really there.
+
+A full disk must not keep anyone from stopping and removing what fills it. So the write-ahead log
+has its blocks from the beginning, as many as it needs between two checkpoints, and while no engine
+runs a file beside the database holds their place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -23,11 +28,17 @@ from firkin.store import schema
 
 T = TypeVar("T")
 
+_LOG_SIZE = 1000 * (4096 + 24) + 256 * 1024
+"""Bytes: SQLite makes a checkpoint after 1000 pages; a frame of the log is a page and a header."""
+
 
 class Database:
     """An open database. Make one with :meth:`open`."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: concurrent.futures.Executor) -> None:
+    def __init__(
+        self, path: str, connection: sqlite3.Connection, thread: concurrent.futures.Executor
+    ) -> None:
+        self._path = path
         self._connection = connection
         self._thread = thread
 
@@ -39,7 +50,7 @@ class Database:
         """
         thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="firkin-db")
         try:
-            return cls(thread.submit(_connect, path).result(), thread)
+            return cls(path, thread.submit(_connect, path).result(), thread)
         except sqlite3.Error as error:
             thread.shutdown()
             raise errdefs.System(f"cannot open the database {path}: {error}") from error
@@ -54,7 +65,8 @@ class Database:
             try:
                 result = work(connection)
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite ends it itself when the disk is full
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -82,6 +94,7 @@ class Database:
         """Finish what is queued and close the file."""
         self._thread.submit(self._connection.close).result()
         self._thread.shutdown()
+        _reserve(self._path + "-reserve")
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -90,9 +103,25 @@ def _connect(path: str) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
     finally:
         os.umask(old)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path + "-reserve")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA busy_timeout = 5000")
     schema.migrate(connection)
+    _reserve(path + "-wal")
     return connection
+
+
+def _reserve(path: str) -> None:
+    """Give a file the log's size in blocks, as far as there are any. What it holds stays.
+
+    SQLite takes zeros behind the log's last frame for the end of the log.
+    """
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _LOG_SIZE)
+        finally:
+            os.close(fd)

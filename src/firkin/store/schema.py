@@ -6,7 +6,8 @@
     images          id (config digest) → manifest digest, chain id of the top layer, size
     image_refs      name ("docker.io/library/busybox:latest") → image id
     containers      id → name and the container's JSON documents (config, state)
-    volumes         name → driver, labels, options, whether anonymous
+    volumes         name → driver, labels, options, whether anonymous, whether to be kept: one that
+                    is being made for a container, or removed with it, goes at the next start
     volume_users    (volume, container): who uses a volume; a volume in use is not removed
     networks        id → name, driver and the network's JSON document
     endpoints       (network, container) → address, MAC, interface, netns, published ports
@@ -87,6 +88,7 @@ STEPS: list[str] = [
         PRIMARY KEY (network, container)
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE volumes ADD COLUMN kept INTEGER NOT NULL DEFAULT 1",
 ]
 
 
@@ -95,6 +97,8 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Raises ``System`` when the database was written by a newer Firkin.
     """
+    if connection.execute("PRAGMA user_version").fetchone()[0] == len(STEPS):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -110,5 +114,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {len(STEPS)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
         raise

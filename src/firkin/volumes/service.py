@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from firkin import errdefs
+from firkin.linux import failures
 from firkin.store import db
 from firkin.types import volume
 from firkin.volumes import driver as drivers
@@ -43,11 +44,18 @@ class Service:
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
-        """Read the database and drop what is on the disk without being in it."""
+        """Read the database and drop what is on the disk without being in it.
+
+        Volumes whose container was being created or removed by an engine that was killed go too.
+        """
 
         def read(
             connection: sqlite3.Connection,
         ) -> tuple[list[Record], list[tuple[str, str]]]:
+            connection.execute(
+                "DELETE FROM volumes WHERE NOT kept AND name NOT IN"
+                " (SELECT volume FROM volume_users)"
+            )
             rows = connection.execute(
                 "SELECT name, driver, anonymous, created, labels, options FROM volumes"
             )
@@ -121,9 +129,13 @@ class Service:
         driver: str = "",
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        *,
+        user: str = "",
     ) -> tuple[Record, bool]:
         """Make a volume, or find the one of that name; tells whether it is new.
 
+        ``user`` is the id of the container that is being made and uses the volume from now on; a
+        new one is gone after a restart, unless that container's row is written by then.
         Without a name an anonymous one is made. Raises ``InvalidParameter`` for a bad name and
         ``Conflict`` when the name belongs to another driver.
         """
@@ -142,6 +154,8 @@ class Service:
                         f"a volume named {name} already exists with the {existing.driver} driver: "
                         "choose a new name"
                     )
+                if user:
+                    self._users.setdefault(name, set()).add(user)
                 return existing, False
             chosen = self._driver(driver)
             record = Record(
@@ -155,12 +169,13 @@ class Service:
                 },
                 options=dict(options or {}),
             )
-            await asyncio.to_thread(chosen.create, name, record.options)
+            with failures.told(f"create volume {name}"):
+                await asyncio.to_thread(chosen.create, name, record.options)
 
             def insert(connection: sqlite3.Connection) -> None:
                 connection.execute(
-                    "INSERT INTO volumes (name, driver, anonymous, created, labels, options)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO volumes (name, driver, anonymous, created, labels, options, kept)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         name,
                         record.driver,
@@ -168,16 +183,19 @@ class Service:
                         record.created,
                         msgspec.json.encode(record.labels),
                         msgspec.json.encode(record.options),
+                        not user,
                     ),
                 )
 
-            await self._db.run(insert)
+            try:
+                await self._db.run(insert)
+            except BaseException:
+                await asyncio.to_thread(chosen.remove, name)
+                raise
             self._records[name] = record
+            if user:
+                self._users.setdefault(name, set()).add(user)
             return record, True
-
-    def note_user(self, name: str, container: str) -> None:
-        """``container`` uses the volume; its row is written with the container's own."""
-        self._users.setdefault(name, set()).add(container)
 
     def forget_user(self, container: str) -> list[str]:
         """``container`` is gone; returns the names of the volumes that it used."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sqlite3
@@ -46,7 +47,8 @@ def _published(engine: Engine) -> set[str]:
 
 
 def _rows(engine: Engine) -> set[str]:
-    with sqlite3.connect(f"file:{engine.data}/firkin.db?mode=ro", uri=True) as database:
+    name = f"file:{engine.data}/firkin.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(name, uri=True)) as database:
         return {
             f"{table} {row[0]}"
             for table, column in _KEYS.items()

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Engine]:
-    """An engine whose data root is a file system of 24 MB."""
+    """An engine whose data root is a file system of 40 MB."""
     image, home = tmp_path / "disk", tmp_path / "home"
     image.touch()
-    os.truncate(image, 24 << 20)
+    os.truncate(image, 40 << 20)
     home.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, home], check=True)

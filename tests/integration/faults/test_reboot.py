@@ -36,7 +36,7 @@ def _reboot(engine: Engine) -> None:
     shutil.rmtree(engine.exec)
     subprocess.run(["ip", "link", "delete", engine.bridge], check=True)
     subprocess.run(["nft", "delete", "table", "inet", engine.table()], check=True)
-    with sqlite3.connect(f"{engine.data}/firkin.db") as database:
+    with contextlib.closing(sqlite3.connect(f"{engine.data}/firkin.db")) as database, database:
         for name, state in database.execute("SELECT id, state FROM containers").fetchall():
             changed = json.loads(state)
             if changed["pid"]:

@@ -13,7 +13,7 @@ import pytest
 from firkin import errdefs
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Entry, Home, chunks, config, docker, entry, leftovers, load, sha, tar
+from imagearchives import Entry, Home, chunks, config, docker, entry, leftovers, load, sha, tar
 
 pytestmark = pytest.mark.root
 LINK, HARD, DIR = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE

@@ -23,7 +23,7 @@ from firkin.snapshots import mounting
 from firkin.types import container
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Home, chunks, config, docker, entry, leftovers, load, sha, tar
+from imagearchives import Home, chunks, config, docker, entry, leftovers, load, sha, tar
 
 pytestmark = pytest.mark.root
 

@@ -13,6 +13,7 @@ from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs as rootfs_of
 from firkin.engine.containers import emit, limits, model, mounts, netmode, registry, specs
+from firkin.linux import failures
 from firkin.linux import mount as kernel
 from firkin.oci import resources, security
 from firkin.types import container, image
@@ -61,6 +62,7 @@ async def _checked(
         runtime=host.runtime,
     )
     async with contextlib.AsyncExitStack() as undo:
+        undo.enter_context(failures.told(f"create container {name}".rstrip()))
         created = await _build(core, name, found, record, undo)
         undo.pop_all()
     return created, warnings
@@ -86,12 +88,11 @@ async def _build(
             if planned.type == "bind" and planned.shown:
                 mounts.prepare_bind(planned)
             continue
-        volume, new = await core.volumes.create(planned.name, planned.driver)
+        volume, new = await core.volumes.create(planned.name, planned.driver, user=container_id)
         planned.name = volume.name
         planned.driver = volume.driver
-        core.volumes.note_user(volume.name, container_id)
         if new:
-            undo.push_async_callback(core.volumes.remove, volume.name, force=True)
+            undo.push_async_callback(_take_back, core, volume.name)
         undo.callback(core.volumes.forget_user, container_id)
     home = core.home(container_id)
     os.makedirs(home, mode=0o700)
@@ -102,6 +103,11 @@ async def _build(
     created = model.Container(container_id, name, time.time_ns(), record, model.State())
     await core.containers.add(created, [m.name for m in record.mounts if m.type == "volume"])
     return created
+
+
+async def _take_back(core: engine.Core, volume: str) -> None:
+    with contextlib.suppress(errdefs.Conflict):  # another container has come to use it
+        await core.volumes.remove(volume, force=True)
 
 
 async def _copy_up(core: engine.Core, container_id: str, record: model.Record) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import emit, model, rootfiles, specs, streams
+from firkin.linux import failures
 from firkin.oci import process
 from firkin.runtime import conmon, errors, runtime
 from firkin.types import container as wire
@@ -187,8 +188,9 @@ async def start(
     run: conmon.ConmonExec | None = None
     emit.container(core, session.container, _action("exec_start", request), execID=session.id)
     try:
-        spec = await asyncio.to_thread(_process, core, session, size)
-        run = await _ready(core, session)
+        with failures.told(f"run the exec in container {session.container.name}"):
+            spec = await asyncio.to_thread(_process, core, session, size)
+            run = await _ready(core, session)
         attached = None
         if client is not None:
             attached = streams.Session(
@@ -213,6 +215,8 @@ async def start(
         )
         if run is not None:
             await run.close()
+        if isinstance(error, errdefs.System):
+            _require_running(session.container)  # it may have ended under our hands
         raise
     ending = core.tasks.spawn(_ended(core, session, run), f"exec {session.id[:12]}")
     if attached is not None:

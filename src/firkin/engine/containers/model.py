@@ -96,6 +96,7 @@ class State(msgspec.Struct, kw_only=True):
     finished_at: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
+    removes_volumes: bool = False
     boot_id: str = ""
 
 

@@ -114,9 +114,9 @@ class Registry:
         )
         self._by_id[container.id] = container
 
-    async def save(self, container: model.Container) -> None:
-        """Keep the container's present state."""
-        await self._rows.save_state(container.id, msgspec.json.encode(container.state))
+    async def save(self, container: model.Container, state: model.State | None = None) -> None:
+        """Keep the container's present state, or the one that it is about to have."""
+        await self._rows.save_state(container.id, msgspec.json.encode(state or container.state))
         self._unsaved.discard(container.id)
 
     async def keep(self, container: model.Container) -> None:
@@ -166,7 +166,7 @@ class Registry:
         self.release_name(old, container.id)
 
     async def drop(self, container: model.Container) -> None:
-        """Forget a container."""
-        await self._rows.delete(container.id)
+        """Forget a container, and its anonymous volumes too if its removal asked for that."""
+        await self._rows.delete(container.id, volumes=container.state.removes_volumes)
         self._by_id.pop(container.id, None)
         self.release_name(container.name, container.id)

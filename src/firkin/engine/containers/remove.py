@@ -39,6 +39,7 @@ async def remove(
         if container.state.status is model.Status.REMOVING:
             raise errdefs.Conflict(f"removal of container {container.id} is already in progress")
         container.move(model.Status.REMOVING)
+        container.state.removes_volumes = volumes
         await core.containers.keep(container)
         try:
             await erase(core, container)

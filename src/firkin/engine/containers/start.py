@@ -24,8 +24,8 @@ from firkin.engine.containers import (
     remove,
     specs,
 )
+from firkin.linux import failures, pidfd
 from firkin.linux import mount as kernel
-from firkin.linux import pidfd
 from firkin.runtime import errors, runtime
 from firkin.types import mount, network
 
@@ -62,7 +62,8 @@ async def locked(core: engine.Core, container: model.Container) -> None:
             f"container {container.name} is marked for removal ({status}) and cannot be started"
         )
     try:
-        await _launch(core, container)
+        with failures.told(f"start container {container.name}"):
+            await _launch(core, container)
     except BaseException as error:
         await _failed(core, container, error)
         raise
@@ -87,7 +88,7 @@ async def _failed(core: engine.Core, container: model.Container, error: BaseExce
 
 
 async def _launch(core: engine.Core, container: model.Container) -> None:
-    record, state = container.record, container.state
+    record = container.record
     chosen = core.runtime(record.runtime)
     bundle = core.bundle(container.id)
     async with contextlib.AsyncExitStack() as undo:
@@ -139,16 +140,24 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         for client in pending:
             client.connect(socket_path)
         await chosen.start(container.id)
-        undo.callback(setattr, container, "state", msgspec.structs.replace(state))
-        container.move(model.Status.RUNNING)
-        state.pid, state.pid_started = made.pid, made.pid_started
-        state.monitor, state.monitor_started = made.monitor, made.monitor_started
-        state.exit_code, state.error, state.oom_killed = 0, "", False
-        state.started_at = time.time_ns()
-        state.stopped_by_user = False
-        state.boot_id = core.host.boot_id
-        await core.containers.save(container)
+        running = msgspec.structs.replace(
+            container.state,
+            status=model.Status.RUNNING,
+            pid=made.pid,
+            pid_started=made.pid_started,
+            monitor=made.monitor,
+            monitor_started=made.monitor_started,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            started_at=time.time_ns(),
+            stopped_by_user=False,
+            boot_id=core.host.boot_id,
+        )
+        await core.containers.save(container, running)
         undo.pop_all()
+    container.move(model.Status.RUNNING)
+    container.state = running
     core.supervisor.follow(core, container)
 
 

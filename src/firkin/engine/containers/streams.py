@@ -11,6 +11,7 @@ import asyncio
 from typing import Protocol
 
 from firkin.engine.containers import model
+from firkin.linux import tasks
 from firkin.runtime import attach
 from firkin.wire import detachkeys, stdcopy
 
@@ -66,6 +67,7 @@ class Session(model.Pending):
         self._connected: asyncio.Future[attach.Connection | None] = loop.create_future()
         self._finished: asyncio.Future[None] = loop.create_future()
         self._connection: attach.Connection | None = None
+        self._tasks = tasks.Tasks("session")
         self._congestion: asyncio.Task[None] | None = None
         self.detached = False
 
@@ -73,12 +75,22 @@ class Session(model.Pending):
         """See ``Pending.connect``. A monitor that is gone is the end of the output."""
         if self._connected.done():
             return
-        try:
-            self._connection = attach.Connection(path, self._deliver)
-        except OSError:
-            self.abandon("its monitor is gone")
-            return
+        self._connection = self._unparked()
+        if self._connection is None:
+            try:
+                self._connection = attach.Connection(path, self._deliver)
+            except OSError:
+                self.abandon("its monitor is gone")
+                return
         self._connected.set_result(self._connection)
+
+    def _unparked(self) -> attach.Connection | None:
+        """A connection that an earlier client left parked: so they are never more than clients."""
+        while self._parked:
+            connection = self._parked.pop()
+            if connection.adopt(self._deliver):
+                return connection
+        return None
 
     def abandon(self, reason: str) -> None:
         """See ``Pending.abandon``."""
@@ -105,7 +117,7 @@ class Session(model.Pending):
         if data and not self._client.write(data) and self._connection is not None:
             self._connection.pause()
             if self._congestion is None or self._congestion.done():
-                self._congestion = asyncio.get_running_loop().create_task(self._decongest())
+                self._congestion = self._tasks.spawn(self._decongest(), "congestion")
 
     async def _decongest(self) -> None:
         await self._client.drained()
@@ -114,17 +126,17 @@ class Session(model.Pending):
 
     async def run(self) -> None:
         """Serve the client until the session ends."""
-        pump = asyncio.get_running_loop().create_task(self._pump())
-        leaving = asyncio.get_running_loop().create_task(self._client.lost())
+        self._tasks.spawn(self._pump(), "input")
+        leaving = self._tasks.spawn(self._client.lost(), "end of the client")
         try:
             await asyncio.wait({self._finished, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (pump, leaving, self._congestion):
-                if task is not None:
-                    task.cancel()
             if not self._connected.done():
                 self._connected.set_result(None)
-            self._leave()
+            try:
+                await self._tasks.close()
+            finally:
+                self._leave()
 
     def _leave(self) -> None:
         connection, self._connection = self._connection, None
