@@ -20,6 +20,11 @@ from rig import Engine
 pytestmark = pytest.mark.root
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended when another of its kind did
+        os.kill(pid, signal.SIGKILL)
+
+
 def _reboot(engine: Engine) -> None:
     """What a reboot does to an engine: all processes, mounts and the exec-root are gone, and the
     kernel has another boot id; pids may belong to others now."""
@@ -27,9 +32,9 @@ def _reboot(engine: Engine) -> None:
     for group in census.take(engine)["cgroups"]:
         with contextlib.suppress(FileNotFoundError):
             for pid in Path(group, "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+                _kill(int(pid))
     for pid in engine.processes():
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
     _remove_cgroups(census.take(engine)["cgroups"])
     for point in reversed(engine.mounts(engine.exec)):
         subprocess.run(["umount", "-l", point], check=True)
