@@ -14,15 +14,15 @@ import sys
 import uvloop
 
 from firkin import errdefs
-from firkin.api import server
+from firkin.api import listeners, server
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags, restore
+from firkin.engine import flags, reload, restore
 from firkin.engine import host as hosts
 from firkin.engine.containers import registry, remove, start, supervise
 from firkin.events import exchange
 from firkin.images import service as images
-from firkin.linux import inotify, tasks
+from firkin.linux import inotify, systemd, tasks
 from firkin.network import controller, ipam
 from firkin.network.drivers import bridge
 from firkin.runtime import conmon, oci_runtime
@@ -153,24 +153,27 @@ async def _build(config: configuration.Config) -> engine.Core:
     )
 
 
-async def serve(config: configuration.Config) -> None:
-    """Run the engine until SIGTERM or SIGINT. Raises ``FirkinError`` when it can't start."""
+async def serve(config: configuration.Config, words: list[str]) -> None:
+    """Run the engine until SIGTERM or SIGINT. Raises ``FirkinError`` when it can't start.
+
+    ``words`` is the command line, for reading the configuration again on SIGHUP.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    sockets = []
-    for host in config.hosts or [DEFAULT_HOST]:
-        path = host.removeprefix("unix://")
-        sockets.append((server.unix_socket(path, config.group), path))
+    doors = listeners.listen(config.hosts or [DEFAULT_HOST], config.group)
     core = await _build(config)
     await restore.restore(core)
     api = server.Server(core)
-    for sock, path in sockets:
-        await api.listen(sock, path)
-        log.info("API listen on %s", path)
+    for door in doors:
+        await api.listen(door)
+        log.info("API listen on %s", door.name)
+    loop.add_signal_handler(signal.SIGHUP, reload.reload, core, words)
     core.events.publish("daemon", "start", core.engine_id, {"name": core.host.hostname})
+    systemd.notify("READY=1", f"MAINPID={os.getpid()}")
     await stopping.wait()
+    systemd.notify("STOPPING=1")
     log.info("stopping; containers go on")
     core.events.close()
     await api.close()
@@ -188,10 +191,8 @@ def main(argv: list[str] | None = None) -> int:
         config = flags.parse(words)
         if config is None:
             return 0
-        level = "WARNING" if config.log_level == "warn" else config.log_level.upper()
         logging.basicConfig(
-            level="DEBUG" if config.debug else level.replace("FATAL", "CRITICAL"),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            level=config.logging_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         if os.geteuid() != 0:
             raise errdefs.Forbidden("firkind needs root: run it with sudo")
@@ -200,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
             with open(config.pidfile, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
         try:
-            uvloop.run(serve(config))
+            uvloop.run(serve(config, words))
         finally:
             if config.pidfile:
                 os.unlink(config.pidfile)

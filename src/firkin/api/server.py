@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-import stat
 
 from aiohttp import web
 
 import firkin
 from firkin import errdefs
-from firkin.api import call, connection, routes, status, versions
+from firkin.api import call, connection, listeners, routes, status, versions
 from firkin.api.router import containers, exec, images, networks, system, unsupported, volumes
 from firkin.engine import core as engine
 from firkin.linux import tasks
 
 log = logging.getLogger(__name__)
-
-_BACKLOG = 4096
 
 _HEADERS = {
     "Api-Version": versions.text(versions.NEWEST),
@@ -42,15 +38,17 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._paths: list[str] = []
 
-    async def listen(self, sock: socket.socket, path: str = "") -> None:
-        """Serve a listening socket; ``path`` is removed at the end."""
+    async def listen(self, listener: listeners.Listener) -> None:
+        """Serve a listening socket; its path is removed at the end."""
         loop = asyncio.get_running_loop()
         made = await loop.create_unix_server(
-            lambda: connection.Connection(self._server, loop), sock=sock, backlog=_BACKLOG
+            lambda: connection.Connection(self._server, loop),
+            sock=listener.sock,
+            backlog=listeners.BACKLOG,
         )
         self._listeners.append(made)
-        if path:
-            self._paths.append(path)
+        if listener.path:
+            self._paths.append(listener.path)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         client = request.protocol
@@ -97,56 +95,3 @@ class Server:
                 pass
         await self._tasks.finish(30.0)
         await self._server.shutdown(1.0)
-
-
-def unix_socket(path: str, group: str) -> socket.socket:
-    """A listening Unix socket at ``path``, open to root and to ``group`` if that exists.
-
-    Takes the place of a socket that nobody listens at. Raises ``Conflict`` when somebody does, and
-    ``System`` when the socket can't be made.
-    """
-    directory = os.path.dirname(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.makedirs(directory, mode=0o755, exist_ok=True)
-        if os.path.exists(path):
-            if not stat.S_ISSOCK(os.stat(path).st_mode):
-                raise errdefs.Conflict(f"{path} exists and is not a socket: remove it")
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                try:
-                    probe.connect(path)
-                except OSError:
-                    os.unlink(path)
-                else:
-                    raise errdefs.Conflict(
-                        f"another process serves {path}: stop it or choose another --host"
-                    )
-        old = os.umask(0o177)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(old)
-        _give_to(path, group)
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise errdefs.System(f"cannot listen on unix://{path}: {error.strerror}") from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _give_to(path: str, group: str) -> None:
-    if not group:
-        return
-    import grp
-
-    try:
-        gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        log.info("group %s does not exist: %s is for root alone", group, path)
-        return
-    os.chown(path, 0, gid)
-    os.chmod(path, 0o660)

@@ -46,16 +46,23 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     group: str = "docker"
     live_restore: bool = True
 
+    @property
+    def logging_level(self) -> str:
+        """The level in the words of the ``logging`` module."""
+        if self.debug:
+            return "DEBUG"
+        return {"warn": "WARNING", "fatal": "CRITICAL"}.get(self.log_level, self.log_level.upper())
+
     def validate(self) -> None:
         """Raises ``InvalidParameter`` for values that can't be used."""
         for root, flag in ((self.data_root, "--data-root"), (self.exec_root, "--exec-root")):
             if not root.startswith("/"):
                 raise errdefs.InvalidParameter(f"{flag} {root!r} must be an absolute path")
         for host in self.hosts:
-            if not host.startswith("unix://") or len(host) <= len("unix://"):
+            if host != "fd://" and not host.startswith("unix:///"):
                 raise errdefs.InvalidParameter(
-                    f"--host {host}: this version listens on unix:// sockets only, "
-                    "for example unix:///run/firkin/firkin.sock"
+                    f"--host {host}: this version listens on unix:// sockets, for example "
+                    "unix:///run/firkin/firkin.sock, and on those of a service manager, fd://"
                 )
         if self.log_level not in ("debug", "info", "warn", "error", "fatal"):
             raise errdefs.InvalidParameter(

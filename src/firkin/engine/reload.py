@@ -1,0 +1,50 @@
+"""SIGHUP: the configuration is read again, and what can change while the engine runs changes.
+
+That is what Docker reloads too, as far as it is there: debug, log-level and labels. Everything else
+keeps its value until the next start, which the log says. A file with a mistake changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from firkin import errdefs
+from firkin.engine import config as configuration
+from firkin.engine import core as engine
+from firkin.engine import flags
+from firkin.linux import systemd
+
+log = logging.getLogger(__name__)
+
+_CHANGEABLE = ("debug", "log_level", "labels")
+
+
+def reload(core: engine.Core, words: list[str]) -> None:
+    """Read the configuration of the command line ``words`` again and apply what differs."""
+    systemd.notify("RELOADING=1")
+    try:
+        _apply(core, words)
+    finally:
+        systemd.notify("READY=1")
+
+
+def _apply(core: engine.Core, words: list[str]) -> None:
+    try:
+        wanted = flags.parse(words)
+    except (errdefs.FirkinError, OSError) as error:
+        log.error("reload: %s; nothing was changed", error)
+        return
+    if wanted is None:
+        return
+    for name in configuration.Config.__struct_fields__:
+        before, after = getattr(core.config, name), getattr(wanted, name)
+        if before == after:
+            continue
+        shown = name.replace("_", "-")
+        if name in _CHANGEABLE:
+            setattr(core.config, name, after)
+            log.info("reload: %s is now %r", shown, after)
+        else:
+            log.warning("reload: %s keeps %r until the engine is started again", shown, before)
+    logging.getLogger().setLevel(core.config.logging_level)
+    core.events.publish("daemon", "reload", core.engine_id, {"name": core.host.hostname})
