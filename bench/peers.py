@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import resource
 import shutil
@@ -120,6 +121,13 @@ class Firkin(Peer):
             f"{self.directory}/exec", "--host", f"unix://{self.socket}", "--bridge", "fkbench0",
             "--bip", "10.213.0.1/24",
         ]  # fmt: skip
+
+    def stop(self) -> None:
+        super().stop()
+        digest = hashlib.sha256(f"{self.directory}/data".encode()).hexdigest()[:8]
+        for words in (["ip", "link", "delete", "fkbench0"],
+                      ["nft", "delete", "table", "inet", f"firkin-{digest}"]):  # fmt: skip
+            subprocess.run(words, check=False, capture_output=True)
 
 
 class Dockerd(Peer):
