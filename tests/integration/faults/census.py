@@ -28,11 +28,25 @@ def _words(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
-def _cgroups() -> set[str]:
+def _cgroups(engine: Engine) -> set[str]:
     root = Path("/sys/fs/cgroup")
-    found: set[str] = set()
+    found: set[Path] = set()
     for pattern in ("*/firkin/*", "*/*/firkin/*", "firkin/*"):
-        found.update(str(path) for path in root.glob(pattern) if _ID.search(path.name))
+        found.update(path for path in root.glob(pattern) if _ID.search(path.name))
+    others = _watched_by_others(engine)
+    return {str(path) for path in found if path.name not in others}
+
+
+def _watched_by_others(engine: Engine) -> set[str]:
+    """Ids of the containers of other engines on this host."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"conmon") and str(engine.directory).encode() not in b" ".join(
+                words
+            ):
+                found.add(words[words.index(b"--cid") + 1].decode())
     return found
 
 
@@ -76,7 +90,7 @@ def take(engine: Engine) -> Census:
         "ingests": _names(engine.data / "content/ingest"),
         "volumes": _names(engine.data / "volumes"),
         "rows": _rows(engine),
-        "cgroups": _cgroups(),
+        "cgroups": _cgroups(engine),
         "published": _published(engine),
         "runtime state": {
             str(path) for path in (engine.exec / "runtimes").glob("*/*") if _ID.search(path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def small(tmp_path: Path) -> Iterator[Engine]:
         with rig.running(home, f"fkf1{os.getpid()}") as engine:
             yield engine
     finally:
-        subprocess.run(["umount", home], check=False)
+        subprocess.run(["umount", home], check=True)
 
 
 def _fill(engine: Engine) -> Path:
@@ -80,22 +81,47 @@ def test_containers_on_a_full_disk(small: Engine) -> None:
             assert failed.stderr
     small.run("logs", "old")
     assert "old" in small.out("ps", "--format", "{{.Names}}")
-    small.run("stop", "-t", "0", "old", check=False)
-    ballast.unlink()
+    small.run("stop", "-t", "0", "old")
     for name in small.out("ps", "-aq", "--filter", "ancestor=busybox").split():
         if name not in small.out("ps", "-aq", "--filter", "name=old"):
             small.run("rm", "-f", name)
+    ballast.unlink()
     small.run("start", "old")
     assert small.out("exec", "old", "echo", "works") == "works"
     assert census.settle(small, {**before, "processes": census.take(small)["processes"]}) == {}
 
 
-def test_engine_on_a_full_disk(small: Engine) -> None:
-    small.run("create", "--name", "kept", "busybox", "echo", "kept")
+def test_removal_makes_room_on_a_full_disk(small: Engine) -> None:
+    before = census.take(small)
+    small.run("run", "--name", "greedy", "busybox", "dd", "if=/dev/zero", "of=/x", "bs=4k",
+              check=False)  # fmt: skip
+    small.run("run", "-d", "--name", "waits", "busybox", "sleep", "1000", check=False)
     ballast = _fill(small)
-    small.end()
+    failed = small.run("create", "--name", "late", "busybox", check=False)
+    assert failed.returncode == 1
+    assert b"the disk is full" in failed.stderr
+    ballast.unlink()
+    _fill(small)
+    for name in small.out("ps", "-aq").split():
+        small.run("rm", "-f", name)
+    (small.directory / "ballast").unlink()
+    assert small.out("run", "--rm", "busybox", "echo", "room") == "room"
+    assert census.settle(small, before) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_engine_on_a_full_disk(small: Engine, number: int) -> None:
+    """It comes up, so that what fills the disk can be removed."""
+    small.run("create", "--name", "kept", "busybox", "echo", "kept")
+    small.run("create", "--name", "other", "busybox", "echo", "other")
+    ballast = _fill(small)
+    small.end(number)
+    small.start()
+    small.run("rm", "other")
+    small.end(number)
     ballast.unlink()
     small.start()
+    assert small.out("ps", "-a", "--format", "{{.Names}}") == "kept"
     assert small.out("start", "-a", "kept") == "kept"
 
 

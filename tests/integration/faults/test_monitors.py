@@ -55,6 +55,17 @@ def test_monitor_killed(engine: Engine) -> None:
     assert census.settle(engine, before) == {}
 
 
+def test_monitor_of_a_paused_container_killed(engine: Engine) -> None:
+    before = census.take(engine)
+    name, monitor, pid = _start(engine)
+    engine.run("pause", name)
+    os.kill(monitor, signal.SIGKILL)
+    assert engine.run("wait", name, check=False).stdout == b"137\n"
+    engine.run("rm", name)
+    assert not _runs(pid)
+    assert census.settle(engine, before) == {}
+
+
 def test_monitor_and_engine_killed(engine: Engine) -> None:
     before = census.take(engine)
     name, monitor, pid = _start(engine)

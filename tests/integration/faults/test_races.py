@@ -23,6 +23,15 @@ def _at_once(work: Callable[[int], tuple[int, object]], count: int) -> list[tupl
         return list(pool.map(work, range(count)))
 
 
+def _execed(engine: Engine, name: str) -> tuple[int, object]:
+    status, answer = unixhttp.ask(
+        engine.socket, "POST", f"/containers/{name}/exec", {"Cmd": ["true"]}
+    )
+    if status != 201:
+        return status, answer
+    return unixhttp.ask(engine.socket, "POST", f"/exec/{answer['Id']}/start", {"Detach": True})
+
+
 def test_verbs_of_one_container(engine: Engine) -> None:
     before = census.take(engine)
     chance = random.Random(11)
@@ -43,6 +52,8 @@ def test_verbs_of_one_container(engine: Engine) -> None:
         def work(index: int, order: list[str] = order) -> tuple[int, object]:
             if index % 8 == 7:
                 return unixhttp.ask(engine.socket, "GET", "/containers/shared/json")
+            if index % 8 == 3:
+                return _execed(engine, "shared")
             return unixhttp.ask(engine.socket, "POST", f"/containers/shared/{order[index]}")
 
         for status, answer in _at_once(work, 40):
@@ -62,6 +73,20 @@ def test_removal_of_paused_containers(engine: Engine) -> None:
         engine.run("run", "-d", "--name", "still", "busybox", "sleep", "1000")
         engine.run("pause", "still")
         engine.run("rm", "-f", "still")
+    assert census.settle(engine, before) == {}
+
+
+def test_pause_between_the_signals_of_a_stop(engine: Engine) -> None:
+    before = census.take(engine)
+    engine.run("run", "-d", "--name", "deaf", "busybox", "sh", "-c",
+               "trap '' TERM; while :; do sleep 1; done")  # fmt: skip
+    stopping = subprocess.Popen([BIN / "firkin", "stop", "-t", "2", "deaf"],
+                                env=engine.environment())  # fmt: skip
+    time.sleep(0.7)
+    engine.run("pause", "deaf")
+    assert stopping.wait(60) == 0
+    assert engine.out("inspect", "-f", "{{.State.Status}}", "deaf") == "exited"
+    engine.run("rm", "deaf")
     assert census.settle(engine, before) == {}
 
 
@@ -126,11 +151,14 @@ def test_nothing_grows(engine: Engine) -> None:
                       ["exec", "stays", "sleep", "1"]):  # fmt: skip
             client = subprocess.Popen([BIN / "firkin", *words], env=engine.environment(),
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL)  # fmt: skip
-            with pytest.raises(subprocess.TimeoutExpired):
-                client.wait(0.3)
-            client.kill()
-            client.wait()
+                                      stderr=subprocess.PIPE)  # fmt: skip
+            try:
+                code = client.wait(0.3)
+            except subprocess.TimeoutExpired:
+                client.kill()
+                client.communicate()
+            else:
+                raise AssertionError((words, code, client.communicate()[1]))
         return len(list(fds.iterdir()))
 
     for _ in range(3):
@@ -142,3 +170,32 @@ def test_nothing_grows(engine: Engine) -> None:
         end = round_of_work()
     assert census.settle(engine, before) == {}
     assert end <= start + 5
+
+
+def test_clients_without_input_that_come_and_go(engine: Engine) -> None:
+    """The input of ``-i`` stays open for the one who has it, and no files stay in the engine."""
+    assert engine.process is not None
+    fds = Path(f"/proc/{engine.process.pid}/fd")
+    owner = subprocess.Popen([BIN / "firkin", "run", "-i", "--name", "echoes", "busybox", "cat"],
+                             env=engine.environment(), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)  # fmt: skip
+    assert owner.stdin is not None and owner.stdout is not None
+    owner.stdin.write(b"first\n")
+    owner.stdin.flush()
+    assert owner.stdout.readline() == b"first\n"
+    start = len(list(fds.iterdir()))
+    for _ in range(12):
+        client = subprocess.Popen([BIN / "firkin", "attach", "--no-stdin", "echoes"],
+                                  env=engine.environment(), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        with pytest.raises(subprocess.TimeoutExpired):
+            client.wait(0.3)
+        client.kill()
+        client.wait()
+    owner.stdin.write(b"last\n")
+    owner.stdin.flush()
+    assert owner.stdout.readline() == b"last\n"
+    assert len(list(fds.iterdir())) <= start + 4
+    owner.stdin.close()
+    assert owner.wait(30) == 0
+    owner.stdout.close()
