@@ -25,6 +25,7 @@ from firkin.images import service as images
 from firkin.linux import inotify, systemd, tasks
 from firkin.network import controller, ipam
 from firkin.network.drivers import bridge
+from firkin.plugins import plugin
 from firkin.runtime import conmon, oci_runtime
 from firkin.store import containers as rows
 from firkin.store import db
@@ -150,6 +151,7 @@ async def _build(config: configuration.Config) -> engine.Core:
         watcher=inotify.Watcher(),
         tasks=tasks.Tasks("engine"),
         supervisor=supervise.Supervisor(start.locked, remove.quietly),
+        plugins=plugin.Registry(),
     )
 
 

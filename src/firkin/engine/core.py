@@ -12,6 +12,7 @@ from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import inotify, tasks
 from firkin.network import controller
+from firkin.plugins import plugin
 from firkin.runtime import conmon
 from firkin.store import db
 from firkin.volumes import service as volumes
@@ -38,6 +39,7 @@ class Core:
     watcher: inotify.Watcher
     tasks: tasks.Tasks
     supervisor: supervise.Supervisor
+    plugins: plugin.Registry
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
 
     def bundle(self, container_id: str) -> str:
