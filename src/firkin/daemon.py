@@ -13,7 +13,7 @@ import sys
 
 import uvloop
 
-from firkin import errdefs
+from firkin import errdefs, extensions
 from firkin.api import listeners, server
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
@@ -118,6 +118,13 @@ async def _build(config: configuration.Config) -> engine.Core:
     events = exchange.Exchange()
     runtimes, default = _runtimes(config, host)
 
+    storing = extensions.load(
+        extensions.VOLUME_DRIVERS,
+        data_root=config.data_root,
+        exec_root=config.exec_root,
+        reserved={"local"},
+    )
+
     def image_event(action: str, image_id: str, attributes: dict[str, str]) -> None:
         events.publish("image", action, image_id, attributes)
 
@@ -144,7 +151,14 @@ async def _build(config: configuration.Config) -> engine.Core:
             ),
             table=_table(config.data_root),
         ),
-        volumes=volumes.Service(database, [local.Local(os.path.join(config.data_root, "volumes"))]),
+        volumes=volumes.Service(
+            database,
+            [
+                local.Local(os.path.join(config.data_root, "volumes")),
+                *storing.drivers.values(),
+            ],
+            storing.broken,
+        ),
         runtimes=runtimes,
         default_runtime=default,
         containers=registry.Registry(rows.Containers(database)),

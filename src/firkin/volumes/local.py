@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 
@@ -46,14 +47,11 @@ class Local:
 
     def remove(self, name: str) -> None:
         """See ``Driver.remove``. The volume vanishes at once by rename, then its files go."""
-        grave = os.path.join(self._root, f".{name}.removed")
+        grave = os.path.join(self._root, f".removed-{secrets.token_hex(8)}")
         try:
             os.rename(os.path.join(self._root, name), grave)
         except FileNotFoundError:
-            pass
-        except OSError:
-            shutil.rmtree(grave, ignore_errors=True)
-            os.rename(os.path.join(self._root, name), grave)
+            return
         shutil.rmtree(grave, ignore_errors=True)
 
     def list(self) -> list[str]:

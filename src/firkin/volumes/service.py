@@ -36,8 +36,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """All volumes of this engine."""
 
-    def __init__(self, database: db.Database, installed: Iterable[drivers.Driver]) -> None:
+    def __init__(
+        self,
+        database: db.Database,
+        installed: Iterable[drivers.Driver],
+        broken: Mapping[str, str] | None = None,
+    ) -> None:
+        """``broken`` tells why drivers that are installed can't be used, by name."""
         self._db = database
+        self._broken = dict(broken or {})
         self._drivers = {driver.name: driver for driver in installed}
         self._records: dict[str, Record] = {}
         self._users: dict[str, set[str]] = {}
@@ -91,6 +98,8 @@ class Service:
         try:
             return self._drivers[name or "local"]
         except KeyError:
+            if name in self._broken:
+                raise errdefs.Unavailable(f"volume driver {name}: {self._broken[name]}") from None
             have = ", ".join(sorted(self._drivers))
             raise errdefs.NotFound(
                 f"no volume driver is named {name!r}; there are: {have}"
