@@ -21,6 +21,10 @@ class Local:
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         """See ``Driver.create``."""
+        if unknown := sorted(set(options) - {"type", "o", "device"}):
+            raise errdefs.InvalidParameter(
+                f"create {name}: the local driver has no option {unknown[0]!r}: use type, o, device"
+            )
         if options:
             names = ", ".join(sorted(options))
             raise errdefs.NotImplemented(
