@@ -60,6 +60,7 @@ TOP: dict[str, tuple[str, str]] = {
     "commit": ("container", "commit"),
     "completion": ("", "completion"),
     "create": ("container", "create"),
+    "doctor": ("", "doctor"),
     "events": ("system", "events"),
     "exec": ("container", "exec"),
     "history": ("image", "history"),
