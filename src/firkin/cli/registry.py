@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage networks",
         ("connect", "create", "disconnect", "inspect", "ls", "prune", "rm"),
     ),
-    "system": ("Manage the engine", ("df", "dial-stdio", "events", "info", "prune")),
+    "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),
     "volume": ("Manage volumes", ("create", "inspect", "ls", "prune", "rm")),
 }  # fmt: skip
 

@@ -30,6 +30,12 @@ def prune(client: api.Client, noun: str, filters: Filters, **query: object) -> d
     return dict(found or {})
 
 
+def check(client: api.Client, *, repair: bool, deep: bool) -> list[dict[str, Any]]:
+    """Differences between what the engine believes and what is there (Firkin's own)."""
+    query = {"repair": repair or None, "deep": deep or None}
+    return list(client.call("POST", "/system/check", query)["Differences"])
+
+
 def events(
     client: api.Client, *, since: str = "", until: str = "", filters: Filters | None = None
 ) -> Iterator[bytes]:

@@ -91,6 +91,7 @@ class Conmon:
     def __init__(self, oci: oci_runtime.OCIRuntime, *, conmon: str, systemd_cgroup: bool) -> None:
         self.name = oci.name
         self.path = oci.path
+        self.root = oci.root
         self._oci = oci
         self._conmon = conmon
         self._systemd = systemd_cgroup

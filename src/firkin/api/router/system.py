@@ -6,7 +6,7 @@ from aiohttp import web
 
 from firkin import errdefs
 from firkin.api import call, routes
-from firkin.engine import filters, system, times
+from firkin.engine import check, filters, system, times
 from firkin.types import base
 
 ROUTES = routes.Routes()
@@ -92,3 +92,10 @@ async def events(one: call.Call) -> web.StreamResponse:
         await response.write((b"\x1e" if sequence else b"") + base.encode(shown) + b"\n")
     await response.write_eof()
     return response
+
+
+@ROUTES.add("POST", "/system/check")
+async def compare(one: call.Call) -> web.StreamResponse:
+    """Firkin's own: what the engine believes against what is there; ``repair=1``, ``deep=1``."""
+    found = await check.check(one.core, repair=one.flag("repair"), deep=one.flag("deep"))
+    return call.reply({"Differences": [difference.describe() for difference in found]})
