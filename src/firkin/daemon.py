@@ -17,7 +17,7 @@ from firkin import errdefs, extensions
 from firkin.api import listeners, server
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags, reload, restore
+from firkin.engine import flags, registries, reload, restore
 from firkin.engine import host as hosts
 from firkin.engine.containers import registry, remove, start, supervise
 from firkin.events import exchange
@@ -135,7 +135,11 @@ async def _build(config: configuration.Config) -> engine.Core:
         db=database,
         events=events,
         images=await images.ImageService.open(
-            config.data_root, database, driver=config.storage_driver, on_event=image_event
+            config.data_root,
+            database,
+            driver=config.storage_driver,
+            on_event=image_event,
+            settings=registries.settings(config),
         ),
         network=controller.Controller(
             database,
@@ -196,6 +200,7 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     await core.tasks.close()
     await core.containers.close()
     await core.network.close()
+    await core.images.close()
     core.watcher.close()
     core.db.close()
 

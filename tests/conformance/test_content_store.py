@@ -109,3 +109,60 @@ def test_read_has_a_limit(reopen: Open) -> None:
     assert store.read(content, info.digest, 5) == b"12345"
     with pytest.raises(errdefs.InvalidParameter):
         store.read(content, info.digest, 4)
+
+
+def test_suspended_blob_goes_on(reopen: Open, tmp_path: Path) -> None:
+    data = os.urandom(3 << 20) + b"tail"
+    writer = reopen().resume(digest(data))
+    assert writer.size == 0
+    assert list(writer.replay()) == []
+    writer.write(data[: (2 << 20) + 5])
+    writer.suspend()
+    content = reopen()
+    assert not content.exists(digest(data))
+    assert content.begun(digest(data)) == 2 << 20
+    writer = content.resume(digest(data))
+    assert writer.size == 2 << 20
+    assert b"".join(writer.replay()) == data[: writer.size]
+    writer.write(data[writer.size :])
+    assert writer.commit(size=len(data)).digest == digest(data)
+    writer.suspend()
+    with content.open(digest(data)) as blob:
+        assert blob.read() == data
+    assert files(tmp_path) == 1
+
+
+def test_resumed_blob_is_verified(reopen: Open, tmp_path: Path) -> None:
+    content = reopen()
+    writer = content.resume(digest(b"right"))
+    list(writer.replay())
+    writer.write(b"wrong")
+    with pytest.raises(errdefs.InvalidParameter):
+        writer.commit()
+    assert files(tmp_path) == 0
+
+
+def test_one_writer_resumes(reopen: Open) -> None:
+    content = reopen()
+    writer = content.resume(digest(b"x"))
+    with pytest.raises(errdefs.Conflict):
+        content.resume(digest(b"x"))
+    writer.abort()
+    content.resume(digest(b"x")).suspend()
+    assert content.begun(digest(b"x")) == 0
+
+
+def test_partials_can_be_dropped(reopen: Open, tmp_path: Path) -> None:
+    content = reopen()
+    data = bytes(2 << 20)
+    for open_still in (False, True):
+        writer = content.resume(digest(data))
+        list(writer.replay())
+        writer.write(data)
+        if not open_still:
+            writer.suspend()
+            assert content.drop_partials(3600) == 0
+            assert content.drop_partials() == len(data)
+            assert files(tmp_path) == 0
+    assert content.drop_partials() == 0
+    writer.suspend()

@@ -4,8 +4,9 @@
 
     DIR/blobs/sha256/<hex>    complete blobs
     DIR/ingest/<random>       blobs being written; emptied when the store is opened
+    DIR/partial/<hex>         the beginnings of blobs whose writers were suspended, or killed
 
-Both are on one file system, so a rename commits. Nothing is flushed to the disk: after a power cut
+All are on one file system, so a rename commits. Nothing is flushed to the disk: after a power cut
 a blob may be short, and readers of blobs that matter compare size and digest with the descriptor.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -25,17 +27,24 @@ def _failed(what: str, error: OSError) -> errdefs.System:
     return errdefs.System(f"cannot {what} the content store: {error.strerror}")
 
 
+PARTIAL_DAYS = 7
+"""How long the beginning of a blob waits for the rest."""
+
+
 class LocalWriter:
     """An ingest: bytes go to a file and into the hash."""
 
-    def __init__(self, owner: LocalStore) -> None:
+    def __init__(self, owner: LocalStore, name: str = "") -> None:
         self._owner = owner
-        self._path = os.path.join(owner.ingest, secrets.token_hex(16))
+        self._path = os.path.join(owner.ingest, name or secrets.token_hex(16))
+        self._spool = self._open(os.O_EXCL)
+
+    def _open(self, flag: int) -> spool.Spool:
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | flag | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _failed("write to", error) from error
-        self._spool = spool.Spool(fd)
+        return spool.Spool(fd)
 
     @property
     def size(self) -> int:
@@ -69,6 +78,60 @@ class LocalWriter:
             os.unlink(self._path)
 
 
+class ResumedWriter(LocalWriter):
+    """An ingest under its digest's name, which stays when it is suspended."""
+
+    def __init__(self, owner: LocalStore, digest: str) -> None:
+        self._owner = owner
+        self._digest = digest
+        self._ended = False
+        self._path = os.path.join(owner.partial, digest[len("sha256:") :])
+        self._spool = self._open(0)
+        try:
+            # Whole buffers only, so that what follows can be written past the page cache.
+            self._there = 0
+            self._there = os.path.getsize(self._path) // spool.BLOCK * spool.BLOCK
+            os.truncate(self._path, self._there)
+        except OSError as error:
+            self.suspend()
+            raise _failed("write to", error) from error
+
+    @property
+    def size(self) -> int:
+        return max(self._there, self._spool.size)
+
+    def replay(self) -> Iterator[store.Buffer]:
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                while data := file.read(min(spool.BLOCK, self._there - self._spool.size)):
+                    self._spool.absorb(data)
+                    yield data
+            self._spool.skip_to_end()
+        except OSError as error:
+            raise _failed("read from", error) from error
+
+    def commit(self, digest: str = "", size: int = -1) -> store.Info:
+        try:
+            return super().commit(digest or self._digest, size)
+        finally:
+            self._end()
+
+    def suspend(self) -> None:
+        if not self._ended:
+            self._spool.suspend()
+            self._end()
+
+    def abort(self) -> None:
+        if not self._ended:
+            super().abort()
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._owner.release(self._digest)
+
+
 def _check(found: store.Info, digest: str, size: int) -> None:
     if digest and found.digest != digest:
         raise errdefs.InvalidParameter(
@@ -87,9 +150,12 @@ class LocalStore:
     def __init__(self, directory: str) -> None:
         self.blobs = os.path.join(directory, "blobs", "sha256")
         self.ingest = os.path.join(directory, "ingest")
+        self.partial = os.path.join(directory, "partial")
+        self._resumed: set[str] = set()
         try:
-            os.makedirs(self.blobs, mode=0o700, exist_ok=True)
-            os.makedirs(self.ingest, mode=0o700, exist_ok=True)
+            for path in (self.blobs, self.ingest, self.partial):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+            self.drop_partials(PARTIAL_DAYS * 86400.0)
             for name in os.listdir(self.ingest):
                 os.unlink(os.path.join(self.ingest, name))
         except OSError as error:
@@ -103,6 +169,42 @@ class LocalStore:
 
     def writer(self) -> LocalWriter:
         return LocalWriter(self)
+
+    def resume(self, digest: str) -> ResumedWriter:
+        self.path(digest)
+        if digest in self._resumed:
+            raise errdefs.Conflict(f"{digest} is being received already")
+        self._resumed.add(digest)
+        try:
+            return ResumedWriter(self, digest)
+        except BaseException:
+            self._resumed.discard(digest)
+            raise
+
+    def begun(self, digest: str) -> int:
+        path = os.path.join(self.partial, os.path.basename(self.path(digest)))
+        try:
+            return os.path.getsize(path)
+        except FileNotFoundError:
+            return 0
+
+    def release(self, digest: str) -> None:
+        """The writer of ``digest`` has ended."""
+        self._resumed.discard(digest)
+
+    def drop_partials(self, age: float = 0.0) -> int:
+        """Remove beginnings of blobs that nobody wrote to for ``age`` seconds."""
+        freed = 0
+        for name in os.listdir(self.partial):
+            if f"sha256:{name}" in self._resumed:
+                continue
+            path = os.path.join(self.partial, name)
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(path)
+                if time.time() - status.st_mtime >= age:
+                    os.unlink(path)
+                    freed += status.st_size
+        return freed
 
     def open(self, digest: str) -> BinaryIO:
         try:

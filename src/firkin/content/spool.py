@@ -53,6 +53,15 @@ class Spool:
         self._error: OSError | None = None
         self._thread: threading.Thread | None = None
 
+    def absorb(self, part: Buffer) -> None:
+        """Count and hash what the file has already, before anything is written behind it."""
+        self.size += len(part)
+        self._hash.update(part)
+
+    def skip_to_end(self) -> None:
+        """Write behind what was absorbed."""
+        os.lseek(self._fd, self.size, os.SEEK_SET)
+
     def write(self, parts: Sequence[Buffer]) -> None:
         """Append all ``parts``."""
         for part in parts:
@@ -79,6 +88,10 @@ class Spool:
         if self._error is not None:
             raise self._error
         return self._hash.digest()
+
+    def suspend(self) -> None:
+        """Close the file after its full buffers, whose bytes alone are kept."""
+        self._end()
 
     def abandon(self) -> None:
         """Close the file and forget the rest. Does nothing after ``finish``."""

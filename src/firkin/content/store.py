@@ -11,6 +11,9 @@ second copy is never needed. Its life::
   start.
 * ``commit`` refuses bytes that are not what was promised; committing a blob that is there already
   succeeds and drops the second copy.
+* A blob whose digest is known beforehand can be received by ``resume`` instead of ``writer``. What
+  has been written of it outlives ``suspend``, and the process: the next ``resume`` of the digest
+  begins there, and has to ``replay`` it first.
 * The methods block; call them in worker threads. A ``Writer`` belongs to one thread at a time,
   everything else may be called from any thread.
 * The store does not know what refers to a blob: who deletes must know (``firkin.images.gc``).
@@ -56,11 +59,36 @@ class Writer(Protocol):
         """Drop what was written. Does nothing after ``commit`` or a second time."""
 
 
+class Resumed(Writer, Protocol):
+    """A blob on its way in that may have begun before this process did."""
+
+    def replay(self) -> Iterator[Buffer]:
+        """What is there already, to be read to its end before the first ``write``."""
+
+    def suspend(self) -> None:
+        """Stop, and keep what was written for the next ``resume``. No effect after ``commit``."""
+
+
 class Store(Protocol):
     """Blobs by digest. A digest that is not of the form sha256:<hex> is ``InvalidParameter``."""
 
     def writer(self) -> Writer:
         """Begin a blob."""
+
+    def resume(self, digest: str) -> Resumed:
+        """Begin the blob ``digest``, or go on with it. ``size`` tells how much is there.
+
+        Raises ``Conflict`` while another writer of the same digest is open.
+        """
+
+    def drop_partials(self, age: float = 0.0) -> int:
+        """Remove suspended beginnings that were not written to for ``age`` seconds.
+
+        Returns the bytes that frees.
+        """
+
+    def begun(self, digest: str) -> int:
+        """How many bytes ``resume`` would find."""
 
     def open(self, digest: str) -> BinaryIO:
         """The blob's bytes, for reading. Raises ``NotFound``."""

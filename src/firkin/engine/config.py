@@ -23,6 +23,14 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     runtime_args: list[str] = []
 
 
+class Proxies(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """Proxies between the engine and registries."""
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+
+
 class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """Keys are those of Docker's daemon.json."""
 
@@ -45,6 +53,13 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     storage_driver: str = ""
     group: str = "docker"
     live_restore: bool = True
+    insecure_registries: list[str] = []
+    registry_mirrors: list[str] = []
+    mirrors: dict[str, list[str]] = {}
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
+    proxies: Proxies = msgspec.field(default_factory=Proxies)
 
     @property
     def logging_level(self) -> str:

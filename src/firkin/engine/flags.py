@@ -39,6 +39,19 @@ def _parser() -> argparse.ArgumentParser:
     add("-G", "--group", metavar="GROUP", help="group that may use the socket (default docker)")
     add("--mtu", type=int, metavar="BYTES", help="MTU of the default bridge")
     add("--label", action="append", metavar="KEY=VALUE", help="label of this engine")
+    add(
+        "--insecure-registry",
+        action="append",
+        metavar="HOST",
+        help="registry (or CIDR) that may lack TLS, or a certificate that can be verified",
+    )
+    add("--registry-mirror", action="append", metavar="URL", help="mirror of docker.io")
+    add("--max-concurrent-downloads", type=int, metavar="N", help="layers fetched at one time")
+    add("--max-concurrent-uploads", type=int, metavar="N", help="layers pushed at one time")
+    add("--max-download-attempts", type=int, metavar="N", help="tries before a pull fails")
+    add("--http-proxy", metavar="URL", help="proxy to registries without TLS")
+    add("--https-proxy", metavar="URL", help="proxy to registries")
+    add("--no-proxy", metavar="HOSTS", help="hosts that need no proxy")
     add("--config-file", metavar="FILE", help=f"configuration (default {DEFAULT_FILE})")
     add("--validate", action="store_true", help="check the configuration and exit")
     add("-v", "--version", action="store_true", help="print the version and exit")
@@ -49,7 +62,10 @@ _NAMES = {
     "host": "hosts",
     "label": "labels",
     "dns_opt": "dns-opts",
+    "insecure_registry": "insecure-registries",
+    "registry_mirror": "registry-mirrors",
 }
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _OWN = ("config_file", "validate", "version", "add_runtime", "default_address_pool")
 
 
@@ -83,8 +99,10 @@ def parse(words: list[str]) -> config.Config | None:
     values: dict[str, object] = {
         _NAMES.get(name, name.replace("_", "-")): value
         for name, value in vars(given).items()
-        if value is not None and name not in _OWN
+        if value is not None and name not in _OWN and name not in _PROXIES
     }
+    if proxies := {n.replace("_", "-"): v for n in _PROXIES if (v := getattr(given, n))}:
+        values["proxies"] = proxies
     if given.default_address_pool:
         values["default-address-pools"] = [_pool(text) for text in given.default_address_pool]
     if given.add_runtime:

@@ -1,7 +1,8 @@
 """SIGHUP: the configuration is read again, and what can change while the engine runs changes.
 
-That is what Docker reloads too, as far as it is there: debug, log-level and labels. Everything else
-keeps its value until the next start, which the log says. A file with a mistake changes nothing.
+That is what Docker reloads too, as far as it is there: debug, log-level, labels and what concerns
+registries. Everything else keeps its value until the next start, which the log says. A file with a
+mistake changes nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import logging
 from firkin import errdefs
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags
+from firkin.engine import flags, registries
 from firkin.linux import systemd
 
 log = logging.getLogger(__name__)
 
-_CHANGEABLE = ("debug", "log_level", "labels")
+_REGISTRIES = (
+    "insecure_registries", "registry_mirrors", "mirrors", "proxies",
+    "max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts",
+)  # fmt: skip
+_CHANGEABLE = ("debug", "log_level", "labels", *_REGISTRIES)
 
 
 def reload(core: engine.Core, words: list[str]) -> None:
@@ -31,6 +36,7 @@ def reload(core: engine.Core, words: list[str]) -> None:
 def _apply(core: engine.Core, words: list[str]) -> None:
     try:
         wanted = flags.parse(words)
+        found = registries.settings(wanted) if wanted is not None else None
     except (errdefs.FirkinError, OSError) as error:
         log.error("reload: %s; nothing was changed", error)
         return
@@ -46,5 +52,7 @@ def _apply(core: engine.Core, words: list[str]) -> None:
             log.info("reload: %s is now %r", shown, after)
         else:
             log.warning("reload: %s keeps %r until the engine is started again", shown, before)
+    if found is not None and found != core.images.registries.settings:
+        core.images.configure(found)
     logging.getLogger().setLevel(core.config.logging_level)
     core.events.publish("daemon", "reload", core.engine_id, {"name": core.host.hostname})

@@ -1,9 +1,11 @@
 """Removing what no image and no container needs.
 
-Roots are the images of the catalogue (their manifest, config and layers) and the active snapshots
-of containers. Everything else is garbage, except while somebody is about to make an image of it:
-who stores blobs or layers holds a *lease*, and no garbage is collected while there is any; the
-last one to give its lease back starts a collection that was wanted meanwhile.
+Roots are the images of the catalogue (their manifest, config and layers, and the documents that
+their digest names mean), the active snapshots of containers, and what pulls that were cut have left
+for the next one (``pending``, for a day). Everything else is garbage, except while somebody is
+about to make an image of it: who stores blobs or layers holds a *lease*, and no garbage is
+collected while there is any; the last one to give its lease back starts a collection that was
+wanted meanwhile.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from firkin import errdefs
 from firkin.content import store as contents
 from firkin.images import catalog, layers
 from firkin.snapshots import snapshotter
+from firkin.store import db
+from firkin.store import distribution as rows
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,9 @@ class Collector:
         store: contents.Store,
         snapshots: snapshotter.Snapshotter,
         known: catalog.Catalog,
+        database: db.Database,
     ) -> None:
+        self._db = database
         self._store = store
         self._snapshots = snapshots
         self._known = known
@@ -63,14 +69,21 @@ class Collector:
             if self._leases:
                 return 0
             self._wanted = False
-            await self._drop_snapshots()
-            return await self._drop_blobs()
+            pending = await self._db.run(rows.pending)
+            await self._drop_snapshots(pending)
+            return await self._drop_blobs(pending)
 
-    async def _drop_snapshots(self) -> None:
+    async def forget_pending(self) -> int:
+        """Give up what cut pulls have left, whole or begun. Returns the bytes of begun blobs."""
+        await self._db.run(rows.forget_pending)
+        return await asyncio.to_thread(self._store.drop_partials)
+
+    async def _drop_snapshots(self, pending: set[str]) -> None:
         infos = await self._snapshots.walk()
         parents = {info.key: info.parent for info in infos}
         needed: set[str] = set()
         roots = [image.top for image in self._known.images.values()]
+        roots += [key for key in pending if key in parents]
         roots += [
             info.key
             for info in infos
@@ -87,20 +100,24 @@ class Collector:
                 except (errdefs.Conflict, errdefs.NotFound) as error:
                     log.debug("the snapshot %s stays: %s", info.key, error)
 
-    async def _drop_blobs(self) -> int:
+    async def _drop_blobs(self, pending: set[str]) -> int:
         images = list(self._known.images.values())
 
         def work() -> int:
-            needed: set[str] = set()
+            needed: set[str] = set(pending)
             for image in images:
                 needed |= {image.id, image.manifest}
+                needed |= {name.rpartition("@")[2] for name in image.digests}
                 manifest = self._known.manifest(image)
                 needed |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
-            freed = 0
+            freed, left = 0, []
             for info in list(self._store.walk()):
                 if info.digest not in needed:
                     self._store.delete(info.digest)
                     freed += info.size
+                else:
+                    left.append(info.digest)
+            self._db.run_sync(lambda c: rows.retain(c, left))
             return freed
 
         try:

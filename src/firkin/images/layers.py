@@ -19,6 +19,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import weakref
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -82,11 +83,21 @@ class Layers:
         self.snapshots = snapshots
         self.limits = limits
         self.scratch = scratch
+        self._places: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         os.makedirs(scratch, mode=0o700, exist_ok=True)
 
-    def sink(self, loop: asyncio.AbstractEventLoop, head: bytes, name: str) -> Sink:
-        """Begin to receive a layer; ``name`` is for error messages. Call it in a thread."""
-        return Sink(self, loop, head, name)
+    def sink(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        head: bytes,
+        name: str,
+        resumed: contents.Resumed | None = None,
+    ) -> Sink:
+        """Begin to receive a layer; ``name`` is for error messages. Call it in a thread.
+
+        With ``resumed`` the blob goes there, and what is not finished of it is kept.
+        """
+        return Sink(self, loop, head, name, resumed=resumed)
 
     async def has(self, chain: str) -> bool:
         """Whether the layer is there, unpacked."""
@@ -97,6 +108,11 @@ class Layers:
 
     async def place(self, layer: Received, diff_id: str, chain: str, parent: str) -> None:
         """Make the committed snapshot ``chain`` on ``parent``, unless it is there."""
+        lock = self._places.setdefault(chain, asyncio.Lock())
+        async with lock:
+            await self._place(layer, diff_id, chain, parent)
+
+    async def _place(self, layer: Received, diff_id: str, chain: str, parent: str) -> None:
         if await self.has(chain):
             return
         if not layer.key:
@@ -154,6 +170,7 @@ class Sink:
         *,
         stored: contents.Info | None = None,
         parent: str = "",
+        resumed: contents.Resumed | None = None,
     ) -> None:
         self._owner = owner
         self._loop = loop
@@ -161,13 +178,14 @@ class Sink:
         self._stored = stored
         self._hash = hashlib.sha256()
         self.compression = unpack.sniff(head)
-        self._writer: contents.Writer | None = None
+        self._resumed = resumed
+        self._writer: contents.Writer | None = resumed
         self._inflater: unpack.Inflater | None = None
         self._extraction: unpack.Extraction | None = None
         self._key = ""
         rebases = owner.snapshots.rebases
         try:
-            if stored is None:
+            if stored is None and resumed is None:
                 self._writer = owner.store.writer()
             if rebases or stored is not None:
                 key = EXTRACT_PREFIX + secrets.token_hex(16)
@@ -211,6 +229,10 @@ class Sink:
         """Take the next bytes of the blob. Raises as soon as the layer is known to be bad."""
         if self._writer is not None:
             self._writer.writev(parts)
+        self.replay(parts)
+
+    def replay(self, parts: Sequence[Buffer]) -> None:
+        """Take bytes of the blob that its writer has already."""
         if self._inflater is not None:
             self._inflater.write(parts)
         else:
@@ -245,7 +267,9 @@ class Sink:
             self._inflater.close()
         if self._extraction is not None:
             self._extraction.close()
-        if self._writer is not None:
+        if self._resumed is not None:
+            self._resumed.suspend()
+        elif self._writer is not None:
             self._writer.abort()
         if self._key:
             key, self._key = self._key, ""

@@ -42,14 +42,55 @@ def parse(text: str) -> types.Platform:
     return types.Platform(os=parts[0], architecture=architecture, variant=variant)
 
 
-def choose(items: list[types.Descriptor]) -> list[types.Descriptor]:
-    """The one of an index's manifests that suits the host; at most one."""
-    here = host()
-    usable = [
-        item
-        for item in items
-        if item.platform is None
-        or (item.platform.os == here.os and item.platform.architecture == here.architecture)
-    ]
-    exact = [i for i in usable if i.platform is not None and i.platform.variant == here.variant]
-    return (exact or usable)[:1]
+def show(platform: types.Platform) -> str:
+    """``os/arch[/variant]``."""
+    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+
+
+def _normal(platform: types.Platform) -> types.Platform:
+    architecture, variant = _ARCHITECTURES.get(
+        platform.architecture, (platform.architecture, platform.variant)
+    )
+    variant = platform.variant or variant
+    if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
+        variant = ""
+    if architecture == "arm" and not variant:
+        variant = "v7"
+    return types.Platform(os=platform.os, architecture=architecture, variant=variant)
+
+
+def _runs(wanted: types.Platform, exact: bool) -> list[types.Platform]:
+    """What a machine of the platform ``wanted`` can run, the best first."""
+    wanted = _normal(wanted)
+    found = [wanted]
+
+    def add(architecture: str, variant: str = "") -> None:
+        found.append(types.Platform(os=wanted.os, architecture=architecture, variant=variant))
+
+    if wanted.architecture == "arm":
+        for number in range(int(wanted.variant[1:2] or 7) - 1, 4, -1):
+            add("arm", f"v{number}")
+    elif wanted.variant:
+        add(wanted.architecture)
+    if wanted.architecture == "amd64" and not exact:
+        add("386")
+    return found
+
+
+def suits(found: types.Platform, wanted: types.Platform) -> bool:
+    """Whether an image of the platform ``found`` is one for ``wanted``."""
+    return _normal(found) in _runs(wanted, True)
+
+
+def choose(
+    items: list[types.Descriptor], wanted: types.Platform | None = None
+) -> list[types.Descriptor]:
+    """The one of an index's manifests that suits ``wanted``, else the host; at most one.
+
+    Those without a platform suit as a last resort; attestations ("unknown") never.
+    """
+    for fitting in _runs(wanted or host(), wanted is not None):
+        for item in items:
+            if item.platform is not None and _normal(item.platform) == fitting:
+                return [item]
+    return [item for item in items if item.platform is None][:1]

@@ -31,6 +31,7 @@ from firkin.images import (
     importer,
     layers,
     load,
+    pull,
     remove,
     save,
     stream,
@@ -38,6 +39,7 @@ from firkin.images import (
     views,
 )
 from firkin.linux import failures
+from firkin.remotes import auth, config, transport
 from firkin.snapshots import mounting, native, overlay, snapshotter
 from firkin.store import db
 from firkin.types import container, mount
@@ -55,6 +57,7 @@ DeleteItems = list[types.DeleteItem]
 Mounts = list[mount.Mount]
 Messages = list[dict[str, Any]]
 Images = list[types.Image]
+Names = list[str]
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -79,12 +82,15 @@ class ImageService:
         snapshots: snapshotter.Snapshotter,
         on_event: OnEvent,
         limits: unpack.Limits,
+        settings: config.Settings,
     ) -> None:
         self.content = local.LocalStore(os.path.join(root, "content"))
         self.snapshots = snapshots
         self.catalog = catalog.Catalog(database, self.content)
         self.layers = layers.Layers(self.content, snapshots, os.path.join(root, "empty"), limits)
-        self.collector = gc.Collector(self.content, snapshots, self.catalog)
+        self.collector = gc.Collector(self.content, snapshots, self.catalog, database)
+        self.registries = transport.Transport(settings)
+        self._puller = pull.Puller(database, self.layers, self.catalog, self.registries)
         self._on_event = on_event
         self._remover = remove.Remover(self.catalog, on_event)
         self._removing = asyncio.Lock()
@@ -98,6 +104,7 @@ class ImageService:
         driver: str = "",
         on_event: OnEvent = _silent,
         limits: unpack.Limits | None = None,
+        settings: config.Settings | None = None,
     ) -> ImageService:
         """Open the images in ``root`` and remove what a killed engine left there.
 
@@ -113,11 +120,59 @@ class ImageService:
             if driver == "overlay2"
             else native.Native(directory, database)
         )
-        service = cls(root, database, snapshots, on_event, limits or unpack.Limits())
+        service = cls(
+            root,
+            database,
+            snapshots,
+            on_event,
+            limits or unpack.Limits(),
+            settings or config.Settings(),
+        )
         await service.catalog.open()
         await service.collector.collect()
         await snapshots.cleanup()
         return service
+
+    def configure(self, settings: config.Settings) -> None:
+        """Use other registry settings from now on."""
+        self.registries.settings = settings
+        self.registries.schemes.clear()
+        self._puller.transfers.resize(settings.downloads)
+
+    async def close(self) -> None:
+        """End transfers and connections to registries."""
+        await self._puller.transfers.close()
+        await self.registries.close()
+
+    async def pull(
+        self,
+        name: str,
+        *,
+        platform: str = "",
+        credentials: auth.Credentials = auth.NOBODY,
+        progress: pull.Progress = pull.ignore,
+    ) -> types.Image:
+        """ImageCreate from a registry: the image that ``name`` (by default its tag latest) means.
+
+        ``platform`` is by default the host's. ``progress`` gets Docker's messages on the event loop
+        and must not block; nothing is sent to it before the registry has answered for the name, so
+        an error before the first message is the answer to the whole request. Cancelling is safe at
+        any moment, and what has arrived stays for the next pull. Raises ``NotFound``,
+        ``Unauthorized``, ``Unavailable``, ``InvalidParameter`` and ``Forbidden`` with a remedy.
+        """
+        wanted = reference.parse(name).tagged()
+        async with self.collector.lease():
+            pulled = await self._puller.pull(wanted, platform, credentials, progress)
+        shown = wanted.familiar
+        progress({"status": f"Digest: {pulled.digest}"})
+        news = "Downloaded newer image" if pulled.fresh else "Image is up to date"
+        progress({"status": f"Status: {news} for {shown}"})
+        self._on_event("pull", shown, {"name": wanted.familiar_name})
+        return pulled.image
+
+    async def tags(self, name: str, credentials: auth.Credentials = auth.NOBODY) -> Names:
+        """All tags that a repository has at its registry."""
+        return await self._puller.source(reference.parse(name), credentials).tags()
 
     def resolve(self, name: str) -> types.Image:
         """The image that a reference, id or short id means. Raises ``NotFound``."""

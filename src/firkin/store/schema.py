@@ -5,6 +5,9 @@
     snapshots       chain or container key → directory of a snapshot, its parent and kind
     images          id (config digest) → manifest digest, chain id of the top layer, size
     image_refs      name ("docker.io/library/busybox:latest") → image id
+    pending         blob digest or chain id of a pull → until when it is kept without an image
+    blob_sources    (blob digest, repository): where a registry has a blob, to mount it from there
+    compressed      digest of a plain layer → digest and size of what it was compressed to in a push
     containers      id → name and the container's JSON documents (config, state)
     volumes         name → driver, labels, options, whether anonymous, whether to be kept: one that
                     is being made for a container, or removed with it, goes at the next start
@@ -89,6 +92,23 @@ STEPS: list[str] = [
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE volumes ADD COLUMN kept INTEGER NOT NULL DEFAULT 1",
+    """
+    CREATE TABLE pending (
+        key TEXT PRIMARY KEY,
+        until REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE blob_sources (
+        digest TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        seen REAL NOT NULL,
+        PRIMARY KEY (digest, repository)
+    ) WITHOUT ROWID;
+    CREATE TABLE compressed (
+        plain TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from firkin import errdefs
-from firkin.api import call, routes, status
+from firkin.api import call, pulls, routes
 from firkin.engine import filters
 from firkin.engine import images as engine
 from firkin.images import filters as known
@@ -34,45 +34,31 @@ async def list_images(one: call.Call) -> web.StreamResponse:
 
 @ROUTES.add("POST", "/images/create", stream=True)
 async def create_image(one: call.Call) -> web.StreamResponse:
-    """ImageCreate: an import; pulling is for a later version."""
-    if name := one.text("fromImage"):
-        tag = one.text("tag")
-        shown = name + (("@" if ":" in tag else ":") + tag if tag else "")
-        raise errdefs.NotImplemented(
-            f"cannot pull {shown}: this version of Firkin does not pull from registries: load the "
-            "image with 'load' or make it with 'import'"
-        )
+    """ImageCreate: a pull or an import."""
+    if one.given("fromImage"):
+        return await pulls.pull(one)
+    return await _import(one)
+
+
+async def _import(one: call.Call) -> web.StreamResponse:
     source = one.text("fromSrc")
     if source != "-":
         raise errdefs.NotImplemented(
             f"cannot import from {source!r}: this version imports from the request's body only: "
             "download the archive and pass it as a file or through '-'"
         )
-    response = None
-    try:
-        made = await one.core.images.import_(
-            one.stream(),
-            repository=one.text("repo"),
-            tag=one.text("tag"),
-            message=one.text("message"),
-            changes=one.texts("changes"),
-            platform=one.text("platform"),
-        )
-        response = await call.begin(one)
-        await response.write(base.encode({"status": made.id}) + b"\n")
-    except errdefs.FirkinError as error:
-        if response is None:
-            raise
-        await response.write(_failure(error))
+    made = await one.core.images.import_(
+        one.stream(),
+        repository=one.text("repo"),
+        tag=one.text("tag"),
+        message=one.text("message"),
+        changes=one.texts("changes"),
+        platform=one.text("platform"),
+    )
+    response = await call.begin(one)
+    await response.write(base.encode({"status": made.id}) + b"\n")
     await response.write_eof()
     return response
-
-
-def _failure(error: errdefs.FirkinError) -> bytes:
-    code, message = status.of(error)
-    return (
-        base.encode({"errorDetail": {"code": code, "message": message}, "error": message}) + b"\n"
-    )
 
 
 @ROUTES.add("POST", "/images/load", stream=True)

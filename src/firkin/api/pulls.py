@@ -1,0 +1,47 @@
+"""Pull and push over the API: the parameters in, progress messages out."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from firkin import errdefs, reference
+from firkin.api import call, progress
+from firkin.remotes import auth
+
+AUTH = "X-Registry-Auth"
+
+
+def credentials(one: call.Call) -> auth.Credentials:
+    """Who the client is to a registry."""
+    return auth.from_header(one.request.headers.get(AUTH, ""))
+
+
+def named(name: str, tag: str) -> reference.Reference:
+    """The reference that an API call's name and tag (or digest) mean together."""
+    parsed = reference.parse(name)
+    if not tag:
+        return parsed
+    joint = "@" if ":" in tag else ":"
+    bare = reference.Reference(parsed.domain, parsed.path)
+    return reference.parse(f"{bare}{joint}{tag}")
+
+
+async def pull(one: call.Call) -> web.StreamResponse:
+    """ImageCreate with ``fromImage``: one tag or digest, or without either all tags."""
+    parsed = named(one.text("fromImage"), one.text("tag"))
+    who = credentials(one)
+    platform = one.text("platform")
+    images = one.core.images
+
+    async def work(say: progress.Say) -> None:
+        if parsed.tag or parsed.digest:
+            await images.pull(str(parsed), platform=platform, credentials=who, progress=say)
+            return
+        tags = await images.tags(str(parsed), who)
+        if not tags:
+            raise errdefs.NotFound(f"{parsed.familiar_name} has no tags")
+        for tag in tags:
+            name = str(reference.Reference(parsed.domain, parsed.path, tag))
+            await images.pull(name, platform=platform, credentials=who, progress=say)
+
+    return await progress.stream(one, work)
