@@ -11,7 +11,16 @@ from aiohttp import web
 import firkin
 from firkin import errdefs
 from firkin.api import call, connection, listeners, routes, status, versions
-from firkin.api.router import containers, exec, images, networks, system, unsupported, volumes
+from firkin.api.router import (
+    containers,
+    exec,
+    images,
+    networks,
+    resources,
+    system,
+    unsupported,
+    volumes,
+)
 from firkin.engine import core as engine
 from firkin.linux import tasks
 
@@ -31,7 +40,7 @@ class Server:
     def __init__(self, core: engine.Core) -> None:
         self._core = core
         self._routes = routes.Routes()
-        for module in (containers, exec, images, networks, volumes, system, unsupported):
+        for module in (containers, resources, exec, images, networks, volumes, system, unsupported):
             self._routes.merge(module.ROUTES)
         self._tasks = tasks.Tasks("api")
         self._server = web.Server(self._handle, handler_cancellation=True)

@@ -26,7 +26,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage containers",
         (
             "attach", "commit", "create", "exec", "inspect", "kill", "logs", "ls", "pause", "port",
-            "prune", "rename", "restart", "rm", "run", "start", "stop", "top", "unpause", "wait",
+            "prune", "rename", "restart", "rm", "run", "start", "stop", "top", "unpause",
+            "update", "wait",
         ),
     ),
     "context": (
@@ -85,6 +86,7 @@ TOP: dict[str, tuple[str, str]] = {
     "tag": ("image", "tag"),
     "top": ("container", "top"),
     "unpause": ("container", "unpause"),
+    "update": ("container", "update"),
     "version": ("system", "version"),
     "wait": ("container", "wait"),
 }

@@ -103,6 +103,12 @@ def rename(client: api.Client, container: str, name: str) -> None:
     client.call("POST", _path(container, "rename"), {"name": name})
 
 
+def update(client: api.Client, container: str, body: Json) -> list[str]:
+    """Change limits, restart policy and labels; returns the engine's warnings."""
+    answer: Json = client.call("POST", _path(container, "update"), None, body) or {}
+    return [str(warning) for warning in answer.get("Warnings") or ()]
+
+
 def remove(
     client: api.Client,
     container: str,

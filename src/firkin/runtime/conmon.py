@@ -189,6 +189,10 @@ class Conmon:
         """See ``Runtime.resume``."""
         await self._oci.resume(container_id)
 
+    async def update(self, container_id: str, resources: dict[str, object]) -> None:
+        """See ``Runtime.update``."""
+        await self._oci.update(container_id, resources)
+
     async def kill_all(self, container_id: str) -> None:
         """See ``Runtime.kill_all``."""
         await self._oci.kill_all(container_id)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+
+import msgspec
 
 from firkin import errdefs
 from firkin.linux import process
@@ -36,6 +39,13 @@ class OCIRuntime:
         """Thaw the container."""
         await self._checked("resume", container_id)
 
+    async def update(self, container_id: str, resources: dict[str, object]) -> None:
+        """Change limits. Raises ``System``."""
+        with tempfile.NamedTemporaryFile(dir=self.root, prefix=".update-") as file:
+            file.write(msgspec.json.encode(resources))
+            file.flush()
+            await self._checked("update", "--resources", file.name, container_id)
+
     async def kill_all(self, container_id: str) -> None:
         """SIGKILL to every process; not an error when there is none."""
         await self._call("kill", "--all", container_id, "KILL")
@@ -59,10 +69,11 @@ class OCIRuntime:
             return ""
         return result.stdout.decode(errors="replace").partition("\n")[0].strip()
 
-    async def _checked(self, verb: str, container_id: str) -> None:
-        result = await self._call(verb, container_id)
+    async def _checked(self, verb: str, *args: str) -> None:
+        """Call with the container's id as the last of ``args``."""
+        result = await self._call(verb, *args)
         if result.code != 0:
             raise errdefs.System(
-                f"{self.name} could not {verb} container {container_id[:12]}: "
+                f"{self.name} could not {verb} container {args[-1][:12]}: "
                 f"{process.complaint(result)}"
             )

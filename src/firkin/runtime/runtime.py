@@ -121,6 +121,13 @@ class Runtime(Protocol):
         """Let them go on."""
         ...
 
+    async def update(self, container_id: str, resources: dict[str, object]) -> None:
+        """Give a running container other limits, a runtime-spec ``linux.resources``.
+
+        Raises ``System`` when the kernel refuses one of them.
+        """
+        ...
+
     async def kill_all(self, container_id: str) -> None:
         """Kill every process of the container at once."""
         ...

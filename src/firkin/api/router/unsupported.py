@@ -23,7 +23,6 @@ _OPERATIONS = {
     "container statistics and process lists": [
         "GET /containers/{id}/stats", "GET /containers/{id}/top",
     ],
-    "container updates": ["POST /containers/{id}/update"],
     "volume updates": ["PUT /volumes/{name}"],
     "image attestations": ["GET /images/{name...}/attestations"],
     "managed plugins": [

@@ -1,0 +1,148 @@
+"""ContainerUpdate: new limits for a container that may be running, restart policy and labels.
+
+All is checked before anything changes; then the kernel is told, and when it agrees the database.
+When the database can't keep it, the kernel is told the old limits again.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from firkin import errdefs
+from firkin.engine import core as engine
+from firkin.engine.containers import emit, limits, model, specs
+from firkin.oci import hostdevs, resources
+from firkin.types import container as wire
+from firkin.types import update as update_types
+
+_LISTS = (
+    "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps",
+    "blkio_device_read_iops", "blkio_device_write_iops",
+)  # fmt: skip
+_PLAIN = (
+    "cpu_shares", "memory", "nano_cpus", "blkio_weight", "cpu_period", "cpu_quota", "cpuset_cpus",
+    "cpuset_mems", "memory_reservation", "memory_swap",
+)  # fmt: skip
+
+
+async def update(
+    core: engine.Core, container: model.Container, request: update_types.UpdateRequest
+) -> list[str]:
+    """Change a container and return the warnings.
+
+    Raises ``InvalidParameter`` for values that can't be, ``Conflict`` for those that contradict
+    what the container has, ``NotImplemented`` for real-time scheduling, ``System`` when the kernel
+    refuses. Whatever it raises, nothing has changed.
+    """
+    async with container.lock:
+        if container.state.status in (model.Status.REMOVING, model.Status.DEAD):
+            raise errdefs.Conflict(
+                f"cannot update container {container.name}: it is {container.state.status}: remove "
+                "it"
+            )
+        before = container.record
+        after = copy.deepcopy(before)
+        merge(after.host, request)
+        warnings = resources.validate(
+            after.host,
+            cgroup_v2=core.host.cgroup.version == 2,
+            host_memory=core.host.memory,
+            host_cpus=core.host.cpus,
+            able=specs.able(core.host.cgroup),
+        )
+        limits.check_modes(core, after.host)
+        _labels(after.config, request)
+        live = container.running and _limits(before.host) != _limits(after.host)
+        if live:
+            await _apply(core, container, after.host)
+        container.record = after
+        try:
+            await core.containers.save_record(container)
+        except BaseException:
+            container.record = before
+            if live:
+                await _apply(core, container, before.host)
+            raise
+    emit.container(core, container, "update")
+    return warnings
+
+
+def merge(host: wire.HostConfig, request: update_types.UpdateRequest) -> None:
+    """Put what the request asks for into ``host``. Raises ``Conflict`` and ``NotImplemented``."""
+    if request.cpu_realtime_period or request.cpu_realtime_runtime:
+        raise errdefs.NotImplemented(
+            "realtime CPU scheduling: not supported by this version: leave it out"
+        )
+    _check_conflicts(host, request)
+    for name in _PLAIN:
+        if value := getattr(request, name):
+            setattr(host, name, value)
+    for name in _LISTS:
+        if (value := getattr(request, name)) is not None:
+            setattr(host, name, value)
+    if request.pids_limit is not None:
+        host.pids_limit = request.pids_limit
+    if request.restart_policy.name:
+        if host.auto_remove and request.restart_policy.name != "no":
+            raise errdefs.Conflict(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+            )
+        host.restart_policy = request.restart_policy
+
+
+def _check_conflicts(host: wire.HostConfig, request: update_types.UpdateRequest) -> None:
+    for asked, has, words in (
+        (request.cpu_period, host.nano_cpus, ("CPU Period", "NanoCPUs")),
+        (request.cpu_quota, host.nano_cpus, ("CPU Quota", "NanoCPUs")),
+        (request.nano_cpus, host.cpu_period, ("Nano CPUs", "CPU Period")),
+        (request.nano_cpus, host.cpu_quota, ("Nano CPUs", "CPU Quota")),
+    ):
+        if asked and has:
+            raise errdefs.Conflict(
+                f"Conflicting options: {words[0]} cannot be updated as {words[1]} has already been "
+                "set"
+            )
+    if (
+        request.memory > 0
+        and not request.memory_swap
+        and host.memory_swap > 0
+        and request.memory > host.memory_swap
+    ):
+        raise errdefs.Conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the "
+            "memoryswap at the same time"
+        )
+
+
+def _labels(config: wire.Config, request: update_types.UpdateRequest) -> None:
+    labels = {**(config.labels or {}), **(request.labels or {})}
+    for name in request.remove_labels or ():
+        labels.pop(name, None)
+    if any(not name for name in labels):
+        raise errdefs.InvalidParameter("a label needs a name: use NAME=VALUE")
+    config.labels = labels
+
+
+def _limits(host: wire.HostConfig) -> dict[str, Any]:
+    return {name: getattr(host, name) for name in (*_PLAIN, *_LISTS, "pids_limit")}
+
+
+async def _apply(core: engine.Core, container: model.Container, host: wire.HostConfig) -> None:
+    linux = resources.to_linux(
+        host,
+        hostdevs.lookup,
+        cgroup_v2=core.host.cgroup.version == 2,
+        able=specs.able(core.host.cgroup),
+        unset_pids=True,
+    )
+    if not linux:
+        return
+    try:
+        await core.runtime(container.record.runtime).update(container.id, linux)
+    except errdefs.System as error:
+        if container.pidfd < 0:
+            raise
+        raise errdefs.Conflict(
+            f"Cannot update container {container.name}: the kernel refuses the limits: {error}"
+        ) from error

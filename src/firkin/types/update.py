@@ -1,0 +1,48 @@
+"""The body of ContainerUpdate, and its answer."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from firkin.types.base import Wire
+from firkin.types.container import RestartPolicy, ThrottleDevice, WeightDevice
+
+
+class UpdateRequest(Wire):
+    """What is to change; a zero or an absent field stays as it is.
+
+    Units are those of ``HostConfig``. ``labels`` and ``remove_labels`` are Firkin's own: labels to
+    set, and names of labels to take away.
+    """
+
+    cpu_shares: int = 0
+    memory: int = 0
+    nano_cpus: int = 0
+    blkio_weight: int = 0
+    blkio_weight_device: list[WeightDevice] | None = None
+    blkio_device_read_bps: list[ThrottleDevice] | None = None
+    blkio_device_write_bps: list[ThrottleDevice] | None = None
+    blkio_device_read_iops: list[ThrottleDevice] | None = field(
+        default=None, name="BlkioDeviceReadIOps"
+    )
+    blkio_device_write_iops: list[ThrottleDevice] | None = field(
+        default=None, name="BlkioDeviceWriteIOps"
+    )
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpu_realtime_period: int = 0
+    cpu_realtime_runtime: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    memory_reservation: int = 0
+    memory_swap: int = 0
+    pids_limit: int | None = None
+    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+    labels: dict[str, str] | None = None
+    remove_labels: list[str] | None = None
+
+
+class UpdateResponse(Wire):
+    """The answer of ContainerUpdate."""
+
+    warnings: list[str] = []
