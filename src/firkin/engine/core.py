@@ -18,7 +18,7 @@ from firkin.store import db
 from firkin.volumes import service as volumes
 
 if TYPE_CHECKING:
-    from firkin.engine.containers import execs, supervise
+    from firkin.engine.containers import execs, health, supervise
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class Core:
     watcher: inotify.Watcher
     tasks: tasks.Tasks
     supervisor: supervise.Supervisor
+    health: health.Health
     plugins: plugin.Registry
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
 

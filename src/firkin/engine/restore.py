@@ -17,7 +17,7 @@ import signal
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import model, release, remove, specs, supervise
+from firkin.engine.containers import health, model, release, remove, specs, supervise
 from firkin.linux import cgroup, pidfd
 from firkin.linux import mount as kernel
 from firkin.runtime import conmon, runtime
@@ -48,6 +48,8 @@ async def restore(core: engine.Core) -> None:
         await core.volumes.start()
         again = {done.id for end in ended if (done := await _record_end(core, *end))}
         await _clean(core, live, monitors)
+    for container in live:
+        health.resume(core, container)
     await rootfs.remove_orphans(core, {container.id for container in core.containers})
     for container in core.containers:
         await _settle(core, container, wanted=container.id in again)

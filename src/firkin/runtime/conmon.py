@@ -181,6 +181,10 @@ class Conmon:
             argv.append("--stdin")
         return await ConmonExec.begin(self, argv, bundle.path)
 
+    def exec_command(self, container_id: str, process_file: str, pid_file: str) -> list[str]:
+        """See ``Runtime.exec_command``."""
+        return self._oci.exec_command(container_id, process_file, pid_file)
+
     async def pause(self, container_id: str) -> None:
         """See ``Runtime.pause``."""
         await self._oci.pause(container_id)

@@ -31,6 +31,13 @@ class OCIRuntime:
         if result.code != 0:
             raise errors.from_runtime(self.name, result.stderr.decode(errors="replace"), command)
 
+    def exec_command(self, container_id: str, process_file: str, pid_file: str) -> list[str]:
+        """The command that runs a further process in the foreground."""
+        return [
+            self.path, *self.global_args, "exec", "--process", process_file,
+            "--pid-file", pid_file, container_id,
+        ]  # fmt: skip
+
     async def pause(self, container_id: str) -> None:
         """Freeze the container."""
         await self._checked("pause", container_id)

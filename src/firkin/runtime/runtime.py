@@ -113,6 +113,13 @@ class Runtime(Protocol):
         """Prepare a further process in a running container. Raises as :meth:`create` does."""
         ...
 
+    def exec_command(self, container_id: str, process_file: str, pid_file: str) -> list[str]:
+        """The program that runs a process without a monitor and ends with its exit code.
+
+        ``process_file`` is a runtime-spec process object; the process's pid goes to ``pid_file``.
+        """
+        ...
+
     async def pause(self, container_id: str) -> None:
         """Freeze all processes."""
         ...

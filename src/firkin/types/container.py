@@ -11,7 +11,10 @@ from firkin.types.base import Wire
 
 
 class HealthConfig(Wire, omit_defaults=True):
-    """A health check (API schema HealthConfig). Durations are nanoseconds; 0 inherits."""
+    """A health check (API schema HealthConfig). Durations are nanoseconds; 0 inherits.
+
+    ``on_failure`` is Firkin's own: none, kill, restart or stop.
+    """
 
     test: list[str] = []
     interval: int = 0
@@ -19,6 +22,7 @@ class HealthConfig(Wire, omit_defaults=True):
     retries: int = 0
     start_period: int = 0
     start_interval: int = 0
+    on_failure: str = ""
 
 
 class Config(Wire):

@@ -44,6 +44,7 @@ async def list_containers(one: call.Call) -> web.StreamResponse:
         limit=one.number("limit", -1) or -1,
         size=one.flag("size"),
         wanted=wanted,
+        version=one.version,
     )
     return call.reply(found)
 

@@ -44,6 +44,12 @@ def health(values: flags.Values) -> dict[str, Any] | None:
             raise ValueError(f"--{flag} cannot be negative")
         if number:
             check[key] = number
+    if action := values.text("health-on-failure"):
+        if action not in ("none", "kill", "restart", "stop"):
+            raise ValueError(
+                f"--health-on-failure: unknown action {action!r}: use none, kill, restart or stop"
+            )
+        check["OnFailure"] = action
     if values.flag("no-healthcheck"):
         if check:
             raise ValueError("--no-healthcheck conflicts with --health-* options")

@@ -71,6 +71,8 @@ FLAGS: tuple[flags.Flag, ...] = (
     _strings("group-add", "", "Add groups for the process to be in"),
     _string("health-cmd", "", "Command that tells whether the container is well"),
     _duration("health-interval", "Time between two checks (ms|s|m|h)"),
+    _string("health-on-failure", "", "What to do when the container becomes unhealthy\n"
+            "(none|kill|restart|stop); Firkin's own"),
     _integer("health-retries", "", "Failures in a row until the container counts as unhealthy"),
     _duration("health-start-interval", "Time between two checks while starting (ms|s|m|h)"),
     _duration("health-start-period", "Time to start before failures count (ms|s|m|h)"),

@@ -12,7 +12,16 @@ import time
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs as rootfs_of
-from firkin.engine.containers import emit, limits, model, mounts, netmode, registry, specs
+from firkin.engine.containers import (
+    emit,
+    healthcheck,
+    limits,
+    model,
+    mounts,
+    netmode,
+    registry,
+    specs,
+)
 from firkin.linux import failures
 from firkin.linux import mount as kernel
 from firkin.oci import resources, security
@@ -162,6 +171,7 @@ def merge(config: container.Config, defaults: image.RunConfig) -> container.Conf
     config.volumes = {**(defaults.volumes or {}), **(config.volumes or {})} or None
     config.stop_signal = config.stop_signal or defaults.stop_signal or None
     config.shell = config.shell or defaults.shell
+    config.healthcheck = healthcheck.merge(config.healthcheck, defaults.healthcheck)
     if config.working_dir and not config.working_dir.startswith("/"):
         raise errdefs.InvalidParameter(
             f"the working directory {config.working_dir!r} is invalid, it needs to be an absolute "
@@ -191,6 +201,7 @@ def check(core: engine.Core, config: container.Config, host: container.HostConfi
     netmode.check(config, host)
     limits.fill_defaults(core, host)
     limits.check_modes(core, host)
+    healthcheck.validate(config.healthcheck)
     if config.stop_signal:
         limits.signal_number(config.stop_signal)
     warnings = resources.validate(

@@ -8,7 +8,7 @@ from typing import Any
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import clock, model, mounts, netmode
+from firkin.engine.containers import clock, healthcheck, model, mounts, netmode
 from firkin.oci import security
 from firkin.types import base, container, network
 
@@ -32,6 +32,20 @@ def _state(subject: model.Container) -> dict[str, Any]:
             finished_at=clock.rfc3339(state.finished_at),
         )
     )
+    if (health := state.health) is not None:
+        shown["Health"] = {
+            "Status": health.status,
+            "FailingStreak": health.streak,
+            "Log": [
+                {
+                    "Start": clock.rfc3339(probe.start),
+                    "End": clock.rfc3339(probe.end),
+                    "ExitCode": probe.code,
+                    "Output": probe.output,
+                }
+                for probe in health.log
+            ],
+        }
     return shown
 
 
@@ -215,7 +229,12 @@ def status_text(subject: model.Container) -> str:
     status = state.status
     if status in _RUNNING:
         up = f"Up {clock.ago((now - state.started_at) / 1e9)}"
-        return f"{up} (Paused)" if status is model.Status.PAUSED else up
+        if status is model.Status.PAUSED:
+            return f"{up} (Paused)"
+        if state.health is None:
+            return up
+        starting = state.health.status == healthcheck.STARTING
+        return f"{up} ({'health: ' if starting else ''}{state.health.status})"
     if status is model.Status.RESTARTING:
         return f"Restarting ({state.exit_code}) {_ago(now, state.finished_at)}"
     if status is model.Status.REMOVING:
@@ -259,7 +278,15 @@ def command_text(subject: model.Container) -> str:
     return " ".join(words)
 
 
-async def summary(core: engine.Core, subject: model.Container, *, size: bool) -> dict[str, Any]:
+def health_of(subject: model.Container) -> str:
+    """The health that ps filters by: none for a container that has no check or does not run."""
+    health = subject.state.health
+    return health.status if health is not None and subject.running else healthcheck.NONE
+
+
+async def summary(
+    core: engine.Core, subject: model.Container, *, size: bool, version: tuple[int, int] = (1, 56)
+) -> dict[str, Any]:
     """One container of ContainerList."""
     record = subject.record
     shown: dict[str, Any] = {
@@ -277,6 +304,12 @@ async def summary(core: engine.Core, subject: model.Container, *, size: bool) ->
         "NetworkSettings": {"Networks": endpoints(core, subject)},
         "Mounts": points(core, subject),
     }
+    if version >= (1, 52):
+        health = subject.state.health
+        shown["Health"] = {
+            "Status": health_of(subject),
+            "FailingStreak": health.streak if health is not None and subject.running else 0,
+        }
     if record.host.annotations:
         shown["HostConfig"]["Annotations"] = record.host.annotations
     if size:

@@ -46,8 +46,6 @@ def signal_number(text: str) -> int:
 def refuse_unsupported(config: container.Config, host: container.HostConfig) -> None:
     """Raise ``NotImplemented`` for options that would otherwise be silently without effect."""
     refused = {
-        "health checks (--health-cmd)": config.healthcheck
-        and config.healthcheck.test not in ([], ["NONE"]),
         "links (--link)": host.links,
         "device requests (--gpus)": host.device_requests,
         "storage options (--storage-opt)": host.storage_opt,

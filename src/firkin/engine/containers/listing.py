@@ -76,7 +76,7 @@ class _Chooser:
             return False
         if not wanted.labels(record.config.labels or {}):
             return False
-        if not wanted.exact("health", "none") or wanted.flag("is-task"):
+        if not wanted.exact("health", inspect.health_of(subject)) or wanted.flag("is-task"):
             return False
         return self._places(subject)
 
@@ -117,6 +117,7 @@ async def listing(
     limit: int = -1,
     size: bool = False,
     wanted: filtering.Filters,
+    version: tuple[int, int] = (1, 56),
 ) -> list[dict[str, Any]]:
     """The answer of ContainerList, the newest first."""
     chooser = _Chooser(core, wanted)
@@ -131,7 +132,7 @@ async def listing(
     chosen.sort(key=lambda c: c.created, reverse=True)
     if limit > 0:
         chosen = chosen[:limit]
-    return [await inspect.summary(core, subject, size=size) for subject in chosen]
+    return [await inspect.summary(core, subject, size=size, version=version) for subject in chosen]
 
 
 async def prune(core: engine.Core, wanted: filtering.Filters) -> dict[str, Any]:

@@ -81,6 +81,23 @@ class Record(msgspec.Struct, kw_only=True):
     platform: str = "linux"
 
 
+class Probe(msgspec.Struct, kw_only=True):
+    """One result of a health check. Times are nanoseconds since the epoch."""
+
+    start: int
+    end: int
+    code: int
+    output: str
+
+
+class Health(msgspec.Struct, kw_only=True):
+    """How a container with a health check is: ``streak`` failures in a row, the last results."""
+
+    status: str = "none"
+    streak: int = 0
+    log: list[Probe] = []
+
+
 class State(msgspec.Struct, kw_only=True):
     """What changes while it lives. Times are nanoseconds since the epoch, 0 for never."""
 
@@ -98,6 +115,7 @@ class State(msgspec.Struct, kw_only=True):
     stopped_by_user: bool = False
     removes_volumes: bool = False
     boot_id: str = ""
+    health: Health | None = None
 
 
 class Container:

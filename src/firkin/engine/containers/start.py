@@ -18,6 +18,7 @@ from firkin.engine import rootfs as rootfs_of
 from firkin.engine.containers import (
     emit,
     etcfiles,
+    healthcheck,
     model,
     netmode,
     release,
@@ -153,12 +154,14 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
             started_at=time.time_ns(),
             stopped_by_user=False,
             boot_id=core.host.boot_id,
+            health=healthcheck.fresh(record.config),
         )
         await core.containers.save(container, running)
         undo.pop_all()
     container.move(model.Status.RUNNING)
     container.state = running
     core.supervisor.follow(core, container)
+    core.health.begin(core, container)
 
 
 async def _all(*work: Awaitable[Any]) -> list[Any]:

@@ -106,6 +106,7 @@ async def thaw(core: engine.Core, container: model.Container) -> None:
         if not _has_ended(container):
             raise
     container.move(model.Status.RUNNING)
+    core.health.begin(core, container)
 
 
 async def _force(core: engine.Core, container: model.Container) -> None:
@@ -154,6 +155,7 @@ async def pause(core: engine.Core, container: model.Container) -> None:
                 "(it has just ended)"
             ) from error
         container.move(model.Status.PAUSED)
+        core.health.end(container)
         await core.containers.keep(container)
     emit.container(core, container, "pause")
 

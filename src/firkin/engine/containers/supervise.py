@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, model, release
+from firkin.engine.containers import emit, healthcheck, model, release
 from firkin.linux import pidfd
 from firkin.runtime import conmon, runtime
 
@@ -71,6 +71,7 @@ class Supervisor:
             if found is None:
                 found = await _orphaned(core, container)
             unwatch(container)
+            core.health.end(container)
             again = await finish(core, container, found)
             try:
                 await release.release(core, container)
@@ -152,6 +153,8 @@ async def finish(
     state.oom_killed = found.oom_killed
     state.error = "" if found.known else "the container's monitor ended before it could report"
     state.finished_at = when or time.time_ns()
+    if state.health is not None:
+        state.health.status = healthcheck.UNHEALTHY
     state.pid = state.pid_started = state.monitor = state.monitor_started = 0
     again = wants_restart(container)
     container.move(model.Status.RESTARTING if again else model.Status.EXITED)

@@ -6,6 +6,7 @@ When the database can't keep it, the kernel is told the old limits again.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -25,6 +26,9 @@ _PLAIN = (
     "cpuset_mems", "memory_reservation", "memory_swap",
 )  # fmt: skip
 
+_MOST_PIDS = 4_194_304
+"""As many as the kernel can have. crun 1.8 refuses the runtime-spec's -1 in an update."""
+
 
 async def update(
     core: engine.Core, container: model.Container, request: update_types.UpdateRequest
@@ -32,8 +36,8 @@ async def update(
     """Change a container and return the warnings.
 
     Raises ``InvalidParameter`` for values that can't be, ``Conflict`` for those that contradict
-    what the container has, ``NotImplemented`` for real-time scheduling, ``System`` when the kernel
-    refuses. Whatever it raises, nothing has changed.
+    what the container has or that the kernel refuses (memory in use above a new limit),
+    ``NotImplemented`` for real-time scheduling. Whatever it raises, nothing has changed.
     """
     async with container.lock:
         if container.state.status in (model.Status.REMOVING, model.Status.DEAD):
@@ -55,7 +59,7 @@ async def update(
         _labels(after.config, request)
         live = container.running and _limits(before.host) != _limits(after.host)
         if live:
-            await _apply(core, container, after.host)
+            await _change(core, container, before.host, after.host)
         container.record = after
         try:
             await core.containers.save_record(container)
@@ -128,6 +132,20 @@ def _limits(host: wire.HostConfig) -> dict[str, Any]:
     return {name: getattr(host, name) for name in (*_PLAIN, *_LISTS, "pids_limit")}
 
 
+async def _change(
+    core: engine.Core, container: model.Container, before: wire.HostConfig, after: wire.HostConfig
+) -> None:
+    """From one set of limits to another; back to the first when the kernel refuses one of them."""
+    try:
+        await _apply(core, container, after)
+    except errdefs.System as error:
+        with contextlib.suppress(errdefs.System):
+            await _apply(core, container, before)
+        raise errdefs.Conflict(
+            f"Cannot update container {container.name}: the kernel refuses the limits: {error}"
+        ) from error
+
+
 async def _apply(core: engine.Core, container: model.Container, host: wire.HostConfig) -> None:
     linux = resources.to_linux(
         host,
@@ -136,13 +154,7 @@ async def _apply(core: engine.Core, container: model.Container, host: wire.HostC
         able=specs.able(core.host.cgroup),
         unset_pids=True,
     )
-    if not linux:
-        return
-    try:
+    if linux.get("pids", {}).get("limit", 0) < 0:
+        linux["pids"] = {"limit": _MOST_PIDS}
+    if linux:
         await core.runtime(container.record.runtime).update(container.id, linux)
-    except errdefs.System as error:
-        if container.pidfd < 0:
-            raise
-        raise errdefs.Conflict(
-            f"Cannot update container {container.name}: the kernel refuses the limits: {error}"
-        ) from error
