@@ -19,7 +19,7 @@ from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.engine import flags, registries, reload, restore
 from firkin.engine import host as hosts
-from firkin.engine.containers import health, registry, remove, start, supervise
+from firkin.engine.containers import health, registry, remove, start, stats, supervise
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import inotify, systemd, tasks
@@ -170,6 +170,7 @@ async def _build(config: configuration.Config) -> engine.Core:
         tasks=tasks.Tasks("engine"),
         supervisor=supervise.Supervisor(start.locked, remove.quietly),
         health=health.Health(),
+        stats=stats.Sampler(),
         plugins=plugin.Registry(),
     )
 

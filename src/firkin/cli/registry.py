@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage containers",
         (
             "attach", "commit", "create", "exec", "inspect", "kill", "logs", "ls", "pause", "port",
-            "prune", "rename", "restart", "rm", "run", "start", "stop", "top", "unpause",
+            "prune", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause",
             "update", "wait",
         ),
     ),
@@ -82,6 +82,7 @@ TOP: dict[str, tuple[str, str]] = {
     "run": ("container", "run"),
     "save": ("image", "save"),
     "start": ("container", "start"),
+    "stats": ("container", "stats"),
     "stop": ("container", "stop"),
     "tag": ("image", "tag"),
     "top": ("container", "top"),

@@ -109,6 +109,14 @@ def update(client: api.Client, container: str, body: Json) -> list[str]:
     return [str(warning) for warning in answer.get("Warnings") or ()]
 
 
+def stats(
+    client: api.Client, container: str, *, stream: bool, one_shot: bool = False
+) -> http.Response:
+    """Statistics: one JSON object, or one a second for as long as there is the container."""
+    query = {"stream": int(stream), "one-shot": one_shot or None}
+    return client.request("GET", _path(container, "stats"), query)
+
+
 def remove(
     client: api.Client,
     container: str,

@@ -18,7 +18,7 @@ from firkin.store import db
 from firkin.volumes import service as volumes
 
 if TYPE_CHECKING:
-    from firkin.engine.containers import execs, health, supervise
+    from firkin.engine.containers import execs, health, stats, supervise
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Core:
     tasks: tasks.Tasks
     supervisor: supervise.Supervisor
     health: health.Health
+    stats: stats.Sampler
     plugins: plugin.Registry
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
 

@@ -20,9 +20,7 @@ _OPERATIONS = {
         "PUT /containers/{id}/archive", "GET /containers/{id}/changes",
         "GET /containers/{id}/export",
     ],
-    "container statistics and process lists": [
-        "GET /containers/{id}/stats", "GET /containers/{id}/top",
-    ],
+    "process lists": ["GET /containers/{id}/top"],
     "volume updates": ["PUT /volumes/{name}"],
     "image attestations": ["GET /images/{name...}/attestations"],
     "managed plugins": [

@@ -123,7 +123,8 @@ class Container:
 
     ``lock`` is held by whoever changes its state, and never while waiting for a client or for the
     container to end. ``pidfd`` and ``monitor_fd`` are pidfds of its process and of its monitor
-    while it runs, else -1.
+    while it runs, else -1. ``doomed`` counts the removals by force that are under way: it is not
+    started again meanwhile.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Container:
         self.restarting: asyncio.Task[None] | None = None
         self.started_monotonic = 0.0
         self.backoff = 0.0
+        self.doomed = 0
 
     @property
     def short(self) -> str:

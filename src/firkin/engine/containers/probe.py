@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from typing import NamedTuple
 
 from firkin import errdefs
@@ -125,10 +126,16 @@ def end_left_over(pid_file: str, group: frozenset[int] | None = None) -> None:
         with open(pid_file, encoding="ascii") as file:
             pid = int(file.read())
             written = os.fstat(file.fileno()).st_mtime
-        if group is not None and (pid not in group or os.stat(f"/proc/{pid}").st_ctime > written):
+        if group is not None and (pid not in group or _began(pid) > written + 1):
             return
         if os.getsid(pid) != os.getsid(0):  # the runtime gives each process a session of its own
             os.killpg(os.getpgid(pid), signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
     except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
         return
+
+
+def _began(pid: int) -> float:
+    """When a process began, in seconds since the epoch, to within a tick."""
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + pidfd.start_time(pid) / os.sysconf("SC_CLK_TCK")

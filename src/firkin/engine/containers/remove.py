@@ -21,6 +21,17 @@ async def remove(
 
     Raises ``Conflict`` when it runs and ``force`` is not given, or when it is being removed.
     """
+    container.doomed += force
+    try:
+        while not await _remove(core, container, force=force, volumes=volumes):
+            continue  # a start that was under way has come first
+    finally:
+        container.doomed -= force
+
+
+async def _remove(
+    core: engine.Core, container: model.Container, *, force: bool, volumes: bool
+) -> bool:
     await stop.cancel_restart(core, container)
     if container.running:
         if not force:
@@ -32,9 +43,11 @@ async def remove(
             )
         await _kill(core, container)
     async with container.lock:
+        if force and container.running:
+            return False
         if not core.containers.has_id(container.id):
             if force:
-                return
+                return True
             raise errdefs.NotFound(f"No such container: {container.id}")
         if container.state.status is model.Status.REMOVING:
             raise errdefs.Conflict(f"removal of container {container.id} is already in progress")
@@ -57,6 +70,7 @@ async def remove(
             if core.volumes.get(name).anonymous:
                 await core.volumes.remove(name)
                 emit.volume(core, name, "destroy")
+    return True
 
 
 async def _kill(core: engine.Core, container: model.Container) -> None:

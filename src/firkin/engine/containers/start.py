@@ -58,7 +58,7 @@ async def locked(core: engine.Core, container: model.Container) -> None:
         raise errdefs.Conflict(
             f"cannot start a paused container, try unpause instead: {container.name}"
         )
-    if model.Status.RUNNING not in model.MOVES[status]:
+    if container.doomed or model.Status.RUNNING not in model.MOVES[status]:
         raise errdefs.Conflict(
             f"container {container.name} is marked for removal ({status}) and cannot be started"
         )
