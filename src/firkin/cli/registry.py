@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "container": (
         "Manage containers",
         (
-            "attach", "commit", "create", "exec", "inspect", "kill", "logs", "ls", "pause", "port",
+            "attach", "commit", "create", "exec", "exists", "inspect", "kill", "logs", "ls", "pause", "port",
             "prune", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause",
             "update", "wait",
         ),
@@ -36,14 +36,14 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "image": (
         "Manage images",
-        ("history", "import", "inspect", "load", "ls", "prune", "rm", "save", "tag"),
+        ("exists", "history", "import", "inspect", "load", "ls", "prune", "rm", "save", "tag"),
     ),
     "network": (
         "Manage networks",
-        ("connect", "create", "disconnect", "inspect", "ls", "prune", "rm"),
+        ("connect", "create", "disconnect", "exists", "inspect", "ls", "prune", "rm"),
     ),
     "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),
-    "volume": ("Manage volumes", ("create", "inspect", "ls", "prune", "rm")),
+    "volume": ("Manage volumes", ("create", "exists", "inspect", "ls", "prune", "rm")),
 }  # fmt: skip
 
 ALIASES: dict[str, dict[str, str]] = {

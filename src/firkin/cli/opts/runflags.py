@@ -123,6 +123,7 @@ FLAGS: tuple[flags.Flag, ...] = (
     _string("pull", "", 'When to pull the image ("always", "missing", "never")', "missing"),
     _boolean("quiet", "q", "Print nothing about a pull"),
     _boolean("read-only", "", "Mount the container's root file system read-only"),
+    _boolean("replace", "", "Remove another container of the same name first; Firkin's own"),
     _string("restart", "", "What to do when the container exits", "no"),
     _boolean("rm", "", "Remove the container and its anonymous volumes when it exits"),
     _string("runtime", "", "OCI runtime to use for this container"),

@@ -52,14 +52,16 @@ def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> s
         if policy == "always":
             _pull(cli, image, platform, values.flag("quiet"))
         name = values.text("name")
+        if values.flag("replace") and not name:
+            raise errors.CliError("--replace needs a --name to replace", errors.FLAG_STATUS)
         try:
-            created = containers.create(cli.client, request, name=name, platform=platform)
+            created = _create(cli, values, request, platform)
         except api.APIError as error:
             if error.status != 404 or "No such image" not in error.message or policy != "missing":
                 raise
             cli.warn(f"Unable to find image '{_with_tag(image)}' locally")
             _pull(cli, image, platform, values.flag("quiet"))
-            created = containers.create(cli.client, request, name=name, platform=platform)
+            created = _create(cli, values, request, platform)
         identity = str(created["Id"])
         cidfile.write(identity)
     finally:
@@ -67,6 +69,25 @@ def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> s
     for warning in created.get("Warnings") or ():
         cli.warn(f"WARNING: {warning}")
     return identity
+
+
+def _create(
+    cli: context.Cli, values: flags.Values, request: dict[str, Any], platform: str
+) -> dict[str, Any]:
+    """Create; with ``--replace`` the present owner of the name goes when nothing else is wrong."""
+    name = values.text("name")
+    while True:
+        try:
+            return containers.create(cli.client, request, name=name, platform=platform)
+        except api.APIError as error:
+            taken = error.status == 409 and "is already in use by container" in error.message
+            if not (taken and values.flag("replace")):
+                raise
+        try:
+            containers.remove(cli.client, name, force=True, volumes=True)
+        except api.APIError as error:
+            if error.status != 404:
+                raise
 
 
 class _CidFile:

@@ -1,0 +1,22 @@
+"""``firkin volume exists``."""
+
+from __future__ import annotations
+
+from firkin.cli import existence, flags
+from firkin.client import volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firkin.cli import context
+
+COMMAND = flags.Command(
+    "VOLUME",
+    "Tell by the exit status whether there is such a volume",
+    (),
+    flags.exactly(1),
+    note="The status is 0 when there is one, 1 when not, and 125 when it could not be found out.",
+)
+
+
+def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
+    return existence.status(lambda: volumes.inspect_raw(cli.client, args[0]))
