@@ -35,7 +35,7 @@ OWN_FLAGS = {
     "create": {"health-on-failure", "replace"},
     "update": {"label-add", "label-rm"},
 }
-OWN_COMMANDS = {"completion", "doctor", "exists"}
+OWN_COMMANDS = {"check", "completion", "doctor", "exists"}
 """What is Firkin's own, by verb."""
 
 

@@ -25,9 +25,9 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "container": (
         "Manage containers",
         (
-            "attach", "commit", "create", "exec", "exists", "inspect", "kill", "logs", "ls", "pause", "port",
-            "prune", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause",
-            "update", "wait",
+            "attach", "commit", "create", "exec", "exists", "inspect", "kill", "logs", "ls",
+            "pause", "port", "prune", "rename", "restart", "rm", "run", "start", "stats", "stop",
+            "top", "unpause", "update", "wait",
         ),
     ),
     "context": (

@@ -26,7 +26,7 @@ ANSWERS = {
     ("words", "expected", "directive"),
     [
         (["ru"], ["run"], 4),
-        (["volume", ""], ["create", "inspect", "ls", "prune", "rm"], 4),
+        (["volume", ""], ["create", "exists", "inspect", "ls", "prune", "rm"], 4),
         (["system", "d"], ["df"], 4),
         (["ps", "--no"], ["--no-trunc"], 4),
         (["--log-level", "d"], ["debug"], 4),
