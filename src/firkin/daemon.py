@@ -22,7 +22,7 @@ from firkin.engine import host as hosts
 from firkin.engine.containers import health, registry, remove, start, stats, supervise
 from firkin.events import exchange
 from firkin.images import service as images
-from firkin.linux import inotify, systemd, tasks
+from firkin.linux import cgroupdriver, inotify, systemd, tasks
 from firkin.network import controller, ipam
 from firkin.network.drivers import bridge
 from firkin.plugins import plugin
@@ -69,7 +69,7 @@ def _engine_id(root: str) -> str:
 
 
 def _runtimes(
-    config: configuration.Config, host: hosts.Host
+    config: configuration.Config, host: hosts.Host, driver: str
 ) -> tuple[dict[str, conmon.Conmon], str]:
     """The OCI runtimes by name, and the name of the default.
 
@@ -95,7 +95,9 @@ def _runtimes(
     made = {}
     for name, (path, args) in found.items():
         oci = oci_runtime.OCIRuntime(name, path, os.path.join(root, name), args)
-        made[name] = conmon.Conmon(oci, conmon=host.conmon, systemd_cgroup=False)
+        made[name] = conmon.Conmon(
+            oci, conmon=host.conmon, systemd_cgroup=driver == cgroupdriver.SYSTEMD
+        )
     return made, default
 
 
@@ -116,7 +118,9 @@ async def _build(config: configuration.Config) -> engine.Core:
         os.makedirs(directory, mode=mode, exist_ok=True)
     database = db.Database.open(os.path.join(config.data_root, "firkin.db"))
     events = exchange.Exchange()
-    runtimes, default = _runtimes(config, host)
+    driver = cgroupdriver.choose(config.cgroup_driver, host.cgroup, systemd=cgroupdriver.booted())
+    cgroupdriver.check_parent(driver, config.cgroup_parent)
+    runtimes, default = _runtimes(config, host, driver)
 
     storing = extensions.load(
         extensions.VOLUME_DRIVERS,
@@ -165,6 +169,7 @@ async def _build(config: configuration.Config) -> engine.Core:
         ),
         runtimes=runtimes,
         default_runtime=default,
+        cgroup_driver=driver,
         containers=registry.Registry(rows.Containers(database)),
         watcher=inotify.Watcher(),
         tasks=tasks.Tasks("engine"),

@@ -95,7 +95,8 @@ def _configure(root: Path) -> None:
 
 
 def _apt_settings() -> str:
-    """How this host's apt reaches its mirrors: proxies, and checks that it leaves out."""
+    """How this host's apt reaches its mirrors: proxies, and what it leaves out."""
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
-    wanted = ("Acquire::http::Proxy ", "Acquire::https::Proxy ", "Acquire::Check-")
+    wanted = ("Acquire::http::Proxy ", "Acquire::https::Proxy ", "Acquire::Check-",
+              "Acquire::Languages ")  # fmt: skip
     return "".join(f"{line}\n" for line in dump.stdout.splitlines() if line.startswith(wanted))

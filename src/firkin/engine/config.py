@@ -8,6 +8,8 @@ import msgspec
 
 from firkin import errdefs
 
+_CGROUP_DRIVER = "native.cgroupdriver"
+
 
 class AddressPool(msgspec.Struct, frozen=True, kw_only=True):
     """Subnets of ``size`` bits are cut from ``base`` (CIDR)."""
@@ -60,6 +62,8 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     max_concurrent_uploads: int = 5
     max_download_attempts: int = 5
     proxies: Proxies = msgspec.field(default_factory=Proxies)
+    exec_opts: list[str] = []
+    cgroup_parent: str = ""
 
     @property
     def logging_level(self) -> str:
@@ -67,6 +71,11 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
         if self.debug:
             return "DEBUG"
         return {"warn": "WARNING", "fatal": "CRITICAL"}.get(self.log_level, self.log_level.upper())
+
+    @property
+    def cgroup_driver(self) -> str:
+        """What --exec-opt says of the cgroup driver; "" when it says nothing."""
+        return dict(option.split("=", 1) for option in self.exec_opts).get(_CGROUP_DRIVER, "")
 
     def validate(self) -> None:
         """Raises ``InvalidParameter`` for values that can't be used."""
@@ -78,6 +87,12 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
                 raise errdefs.InvalidParameter(
                     f"--host {host}: this version listens on unix:// sockets, for example "
                     "unix:///run/firkin/firkin.sock, and on those of a service manager, fd://"
+                )
+        for option in self.exec_opts:
+            if not option.startswith(_CGROUP_DRIVER + "="):
+                raise errdefs.InvalidParameter(
+                    f"--exec-opt {option}: unknown; use {_CGROUP_DRIVER}=cgroupfs or "
+                    f"{_CGROUP_DRIVER}=systemd"
                 )
         if self.log_level not in ("debug", "info", "warn", "error", "fatal"):
             raise errdefs.InvalidParameter(

@@ -35,6 +35,7 @@ class Core:
     volumes: volumes.Service
     runtimes: dict[str, conmon.Conmon]
     default_runtime: str
+    cgroup_driver: str
     containers: registry.Registry
     watcher: inotify.Watcher
     tasks: tasks.Tasks

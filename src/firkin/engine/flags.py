@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--http-proxy", metavar="URL", help="proxy to registries without TLS")
     add("--https-proxy", metavar="URL", help="proxy to registries")
     add("--no-proxy", metavar="HOSTS", help="hosts that need no proxy")
+    add("--exec-opt", action="append", metavar="NAME=VALUE",
+        help="native.cgroupdriver=cgroupfs or systemd (default: the host's own)")  # fmt: skip
+    add("--cgroup-parent", metavar="GROUP",
+        help="parent of all containers' cgroups (default /firkin, or system.slice)")  # fmt: skip
     add("--config-file", metavar="FILE", help=f"configuration (default {DEFAULT_FILE})")
     add("--validate", action="store_true", help="check the configuration and exit")
     add("-v", "--version", action="store_true", help="print the version and exit")
@@ -64,6 +68,7 @@ _NAMES = {
     "dns_opt": "dns-opts",
     "insecure_registry": "insecure-registries",
     "registry_mirror": "registry-mirrors",
+    "exec_opt": "exec-opts",
 }
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _OWN = ("config_file", "validate", "version", "add_runtime", "default_address_pool")

@@ -78,7 +78,7 @@ def _look(core: engine.Core, container: model.Container) -> tuple[runtime.Exit, 
 
 async def _see_whether_paused(core: engine.Core, container: model.Container) -> None:
     """The engine before may have been killed between the freezing and the noting of it."""
-    group = specs.cgroup_path(container.record, container.id)
+    group = specs.cgroup_path(core, container)
     frozen = cgroup.frozen(core.host.cgroup, group)
     status = model.Status.PAUSED if frozen else model.Status.RUNNING
     if container.state.status is not status:

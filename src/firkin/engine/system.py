@@ -91,7 +91,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "NGoroutines": 0,
         "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
         "LoggingDriver": limits.DEFAULT_LOG,
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": core.cgroup_driver,
         "CgroupVersion": str(layout.version),
         "NEventsListener": core.events.subscribers,
         "KernelVersion": host.kernel,

@@ -67,7 +67,7 @@ def check_parent(driver: str, parent: str) -> None:
     if driver == SYSTEMD:
         if len(parent) > _LONGEST or not _SLICE.fullmatch(parent):
             raise errdefs.InvalidParameter(
-                f'invalid cgroup-parent {parent[:80]!r}: with the cgroup driver systemd it has to '
+                f"invalid cgroup-parent {parent[:80]!r}: with the cgroup driver systemd it has to "
                 'be a slice named as "xxx.slice"'
             )
     elif "\0" in parent or ".." in parent.split("/") or not parent.strip("/"):

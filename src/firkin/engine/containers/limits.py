@@ -6,6 +6,7 @@ import signal
 
 from firkin import errdefs
 from firkin.engine import core as engine
+from firkin.linux import cgroupdriver
 from firkin.types import container
 
 SHM_SIZE = 64 << 20
@@ -93,6 +94,7 @@ def check_modes(core: engine.Core, host: container.HostConfig) -> None:
         raise errdefs.InvalidParameter(
             f"unknown or invalid runtime name: {host.runtime}: this engine has {known}"
         )
+    cgroupdriver.check_parent(core.cgroup_driver, host.cgroup_parent)
     policy = host.restart_policy
     if policy.name not in _RESTART:
         raise errdefs.InvalidParameter(

@@ -99,7 +99,10 @@ class Health(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What changes while it lives. Times are nanoseconds since the epoch, 0 for never."""
+    """What changes while it lives. Times are nanoseconds since the epoch, 0 for never.
+
+    ``cgroup`` is the group, within the hierarchies, that it was last started in.
+    """
 
     status: Status = Status.CREATED
     pid: int = 0
@@ -116,6 +119,7 @@ class State(msgspec.Struct, kw_only=True):
     removes_volumes: bool = False
     boot_id: str = ""
     health: Health | None = None
+    cgroup: str = ""
 
 
 class Container:

@@ -24,7 +24,7 @@ async def release(core: engine.Core, container: model.Container) -> None:
     runtime_work = core.runtime(container.record.runtime).delete(container.id)
     network_work = core.network.release(container.id)
     results = await asyncio.gather(runtime_work, network_work, return_exceptions=True)
-    group = specs.cgroup_path(container.record, container.id)
+    group = specs.cgroup_path(core, container)
     await asyncio.to_thread(_clear, core.host.cgroup, bundle, group)
     for result in results:
         if isinstance(result, BaseException):
@@ -37,7 +37,8 @@ async def unknown(core: engine.Core, container_id: str) -> None:
         await runtime.delete(container_id)
     await core.network.release(container_id)
     bundle = core.bundle(container_id)
-    await asyncio.to_thread(_clear, core.host.cgroup, bundle, f"/firkin/{container_id}")
+    group = specs.cgroup_of(core, "", container_id).path
+    await asyncio.to_thread(_clear, core.host.cgroup, bundle, group)
 
 
 def _clear(layout: cgroup.Layout, bundle: str, group: str) -> None:

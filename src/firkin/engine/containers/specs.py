@@ -9,16 +9,26 @@ from typing import Any
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import filters, model, mounts, netmode, rootfiles
-from firkin.linux import cgroup
+from firkin.linux import cgroup, cgroupdriver
 from firkin.oci import capabilities, hostdevs, process, resources, seccomp, spec
 from firkin.oci import user as users
 from firkin.types import mount, network
 
 
-def cgroup_path(record: model.Record, container_id: str) -> str:
-    """The container's group within the cgroup hierarchies."""
-    parent = record.host.cgroup_parent or "/firkin"
-    return f"/{parent.strip('/')}/{container_id}"
+def cgroup_of(core: engine.Core, parent: str, container_id: str) -> cgroupdriver.Group:
+    """The group that a container started now gets; ``parent`` is HostConfig.CgroupParent."""
+    return cgroupdriver.group(core.cgroup_driver, parent or core.config.cgroup_parent, container_id)
+
+
+def cgroup_path(core: engine.Core, container: model.Container) -> str:
+    """The container's group within the cgroup hierarchies.
+
+    A running container keeps the one it was started in, whatever driver the engine has since.
+    """
+    return (
+        container.state.cgroup
+        or cgroup_of(core, container.record.host.cgroup_parent, container.id).path
+    )
 
 
 @functools.cache
@@ -146,7 +156,7 @@ def build(
             hostname=hostname,
             mounts=tuple(binds),
             namespaces=namespaces(core, container, endpoint),
-            cgroups_path=cgroup_path(record, container.id),
+            cgroups_path=cgroup_of(core, host.cgroup_parent, container.id).spec,
             cgroup_v2=core.host.cgroup.version == 2,
             init_path=_init(core, container),
             host_devices=tuple(hostdevs.every()) if host.privileged else (),
@@ -158,6 +168,9 @@ def build(
             apparmor_available=core.host.apparmor,
         )
     )
+    if core.cgroup_driver == cgroupdriver.SYSTEMD:
+        name, value = cgroupdriver.SUBGROUP
+        document.setdefault("annotations", {})[name] = value
     filters.attach(document)
     return document
 

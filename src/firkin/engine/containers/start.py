@@ -155,6 +155,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
             stopped_by_user=False,
             boot_id=core.host.boot_id,
             health=healthcheck.fresh(record.config),
+            cgroup=specs.cgroup_of(core, record.host.cgroup_parent, container.id).path,
         )
         await core.containers.save(container, running)
         undo.pop_all()
