@@ -22,7 +22,7 @@ def _arguments() -> argparse.Namespace:
     add("--cache", type=Path, default=Path(CACHE), metavar="DIR",
         help=f"where the disk image is kept (FIRKIN_VM_CACHE, {CACHE})")  # fmt: skip
     add("--reuse", action="store_true",
-        help="go on with the machine of the last run, set up as it is, with this commit's files")  # fmt: skip
+        help="go on with the machine of the last run, with the files of this commit")  # fmt: skip
     add("-k", metavar="WORD", default="", help="only the checks whose name has this word")
     add("--run", metavar="SCRIPT", help="run this in the machine instead of the checks")
     return parser.parse_args()

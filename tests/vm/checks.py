@@ -13,8 +13,8 @@ from collections.abc import Callable
 from vm import machine
 
 #: How this host's pip and apt reach their indexes; the same for those in the machine.
-ENV = ("PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT",
-       "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
+ENV = ("PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST",
+       "PIP_DEFAULT_TIMEOUT", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
 CLONE = "/root/firkin"
 FIRKIN = f"{CLONE}/.venv/bin/firkin"
 
@@ -315,8 +315,11 @@ def reboot(vm: Vm) -> None:
         ("always", "always"), ("unless", "unless-stopped"), ("plain", "no"),
         ("stopped", "unless-stopped"), ("stopped-always", "always"), ("fails", "on-failure"),
     ):  # fmt: skip
-        vm.firkin(f"run -d --name {name} --restart {policy} -v {name}:/data -p 80 busybox sh -c "
-                  "'echo began >>/data/log; echo web >index.html; httpd; sleep 100000'")  # fmt: skip
+        given = f"--name {name} --restart {policy} -v {name}:/data -p 80"
+        vm.firkin(
+            f"run -d {given} busybox sh -c "
+            "'echo began >>/data/log; echo web >index.html; httpd; sleep 100000'"
+        )
     vm.firkin("stop -t 0 stopped stopped-always")
     vm.boot = vm.machine.reboot(vm.boot)
     vm.until(f"{FIRKIN} version")
@@ -336,7 +339,7 @@ def reboot(vm: Vm) -> None:
 
 def _states(vm: Vm) -> dict[str, str]:
     lines = vm.firkin("ps -a --format '{{.Names}} {{.State}}'").splitlines()
-    return dict((line.split()[0], line.split()[1]) for line in lines)
+    return dict(line.split(maxsplit=1) for line in lines)
 
 
 @check("a power cut while containers start and end loses and leaks nothing")

@@ -26,7 +26,7 @@ SUBGROUP = ("run.oci.systemd.subgroup", "")
 _BOOTED = "/run/systemd/system"
 _DEFAULT_PARENT = {CGROUPFS: "/firkin", SYSTEMD: "system.slice"}
 # systemd.slice(5): a dash separates a slice's name from its parent's
-_SLICE = re.compile(r"(?:-|[A-Za-z0-9:_.\\]+(?:-[A-Za-z0-9:_.\\]+)*)\.slice", re.ASCII)
+_SLICE = re.compile(r"(?:-|[A-Za-z0-9_.\\]+(?:-[A-Za-z0-9_.\\]+)*)\.slice", re.ASCII)
 _LONGEST = 200
 
 

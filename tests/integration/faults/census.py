@@ -31,10 +31,10 @@ def _words(*words: str) -> str:
 def _cgroups(engine: Engine) -> set[str]:
     root = Path("/sys/fs/cgroup")
     found: set[Path] = set()
-    for pattern in ("*/firkin/*", "*/*/firkin/*", "firkin/*"):
+    for pattern in ("*/firkin/*", "*/*/firkin/*", "firkin/*", "*.slice/firkin-*.scope"):
         found.update(path for path in root.glob(pattern) if _ID.search(path.name))
     others = _watched_by_others(engine)
-    return {str(path) for path in found if path.name not in others}
+    return {str(path) for path in found if _ID.findall(path.name)[-1] not in others}
 
 
 def _watched_by_others(engine: Engine) -> set[str]:
