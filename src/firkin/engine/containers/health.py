@@ -195,7 +195,7 @@ def resume(core: engine.Core, container: model.Container) -> None:
     """Begin again after a restart of the engine: what an earlier one was probing is ended."""
     pid_file = os.path.join(core.bundle(container.id), "health", "pid")
     if os.path.exists(pid_file):
-        group = specs.cgroup_path(container.record, container.id)
+        group = specs.cgroup_path(core, container)
         probe.end_left_over(pid_file, frozenset(cgroup.pids(core.host.cgroup, group)))
     if container.state.status is model.Status.RUNNING:
         core.health.begin(core, container, spread=True)

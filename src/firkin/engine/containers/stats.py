@@ -108,7 +108,7 @@ class Sampler:
                 subject.gone = True
             elif container.running:
                 if subject.reader is None:
-                    path = specs.cgroup_path(container.record, container.id)
+                    path = specs.cgroup_path(core, container)
                     subject.reader = usage.Reader(core.host.cgroup, path)
                 own = container.record.host.network_mode != "host"
                 wanted.append((container_id, subject.reader, container.state.pid if own else 0))
