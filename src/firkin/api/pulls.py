@@ -6,7 +6,9 @@ from aiohttp import web
 
 from firkin import errdefs, reference
 from firkin.api import call, progress
+from firkin.images import platforms
 from firkin.remotes import auth
+from firkin.types import base, image
 
 AUTH = "X-Registry-Auth"
 
@@ -30,7 +32,7 @@ async def pull(one: call.Call) -> web.StreamResponse:
     """ImageCreate with ``fromImage``: one tag or digest, or without either all tags."""
     parsed = named(one.text("fromImage"), one.text("tag"))
     who = credentials(one)
-    platform = one.text("platform")
+    platform = wanted_platform(one)
     images = one.core.images
 
     async def work(say: progress.Say) -> None:
@@ -45,3 +47,25 @@ async def pull(one: call.Call) -> web.StreamResponse:
             await images.pull(name, platform=platform, credentials=who, progress=say)
 
     return await progress.stream(one, work)
+
+
+async def push(one: call.Call) -> web.StreamResponse:
+    """ImagePush: one tag, or without one all tags of the repository."""
+    parsed = named(one.var("name"), one.text("tag"))
+    who = credentials(one)
+    platform = wanted_platform(one)
+    images = one.core.images
+
+    async def work(say: progress.Say) -> None:
+        await images.push(str(parsed), platform=platform, credentials=who, progress=say)
+
+    return await progress.stream(one, work)
+
+
+def wanted_platform(one: call.Call) -> str:
+    """The query's ``platform``: JSON of an OCI platform, or os[/arch[/variant]]."""
+    text = one.text("platform")
+    if not text.startswith("{"):
+        return text
+    found = base.decode(image.Platform, text)
+    return platforms.show(found)

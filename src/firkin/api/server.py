@@ -16,6 +16,7 @@ from firkin.api.router import (
     exec,
     images,
     networks,
+    registries,
     resources,
     system,
     unsupported,
@@ -40,7 +41,17 @@ class Server:
     def __init__(self, core: engine.Core) -> None:
         self._core = core
         self._routes = routes.Routes()
-        for module in (containers, resources, exec, images, networks, volumes, system, unsupported):
+        for module in (
+            containers,
+            resources,
+            exec,
+            images,
+            networks,
+            registries,
+            volumes,
+            system,
+            unsupported,
+        ):
             self._routes.merge(module.ROUTES)
         self._tasks = tasks.Tasks("api")
         self._server = web.Server(self._handle, handler_cancellation=True)

@@ -36,7 +36,14 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "image": (
         "Manage images",
-        ("exists", "history", "import", "inspect", "load", "ls", "prune", "rm", "save", "tag"),
+        (
+            "exists", "history", "import", "inspect", "load", "ls", "prune", "pull", "push", "rm",
+            "save", "tag",
+        ),
+    ),
+    "manifest": (
+        "Manage manifests and manifest lists",
+        ("annotate", "create", "inspect", "push", "rm"),
     ),
     "network": (
         "Manage networks",
@@ -50,6 +57,7 @@ ALIASES: dict[str, dict[str, str]] = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "context": {"list": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
+    "manifest": {},
     "network": {"list": "ls", "remove": "rm"},
     "system": {},
     "volume": {"list": "ls", "remove": "rm"},
@@ -71,16 +79,21 @@ TOP: dict[str, tuple[str, str]] = {
     "inspect": ("", "inspect"),
     "kill": ("container", "kill"),
     "load": ("image", "load"),
+    "login": ("registry", "login"),
+    "logout": ("registry", "logout"),
     "logs": ("container", "logs"),
     "pause": ("container", "pause"),
     "port": ("container", "port"),
     "ps": ("container", "ls"),
+    "pull": ("image", "pull"),
+    "push": ("image", "push"),
     "rename": ("container", "rename"),
     "restart": ("container", "restart"),
     "rm": ("container", "rm"),
     "rmi": ("image", "rm"),
     "run": ("container", "run"),
     "save": ("image", "save"),
+    "search": ("registry", "search"),
     "start": ("container", "start"),
     "stats": ("container", "stats"),
     "stop": ("container", "stop"),
@@ -157,7 +170,7 @@ def find(words: list[str]) -> tuple[Found | str, list[str]]:
 def names(group: str, verb: str) -> list[str]:
     """Every way to write a command, the longest first."""
     found: list[str] = []
-    if group and verb in GROUPS[group][1]:
+    if group in GROUPS and verb in GROUPS[group][1]:
         found.append(f"{group} {verb}")
         found += [f"{group} {alias}" for alias, real in ALIASES[group].items() if real == verb]
     found += [name for name, place in TOP.items() if place == (group, verb)]

@@ -132,3 +132,35 @@ def commit(
         "pause": None if pause else False,
     }
     return str(client.call("POST", "/commit", query)["Id"])
+
+
+def pull(
+    client: api.Client,
+    name: str,
+    tag: str,
+    *,
+    platform: str | None = None,
+    dry_run: bool = False,
+    headers: dict[str, str] | None = None,
+) -> http.Response:
+    """Have the engine pull; the response is a stream of progress messages. No tag means all."""
+    query = {
+        "fromImage": name,
+        "tag": tag or None,
+        "platform": platform,
+        "dryrun": dry_run or None,
+    }
+    return client.request("POST", "/images/create", query, headers=headers)
+
+
+def push(
+    client: api.Client,
+    name: str,
+    tag: str,
+    *,
+    platform: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> http.Response:
+    """Have the engine push; the response is a stream of progress messages. No tag means all."""
+    query = {"tag": tag or None, "platform": platform}
+    return client.request("POST", path(name, "/push"), query, headers=headers)

@@ -31,7 +31,10 @@ from firkin.images import (
     importer,
     layers,
     load,
+    platforms,
     pull,
+    push,
+    registries,
     remove,
     save,
     stream,
@@ -58,6 +61,8 @@ Mounts = list[mount.Mount]
 Messages = list[dict[str, Any]]
 Images = list[types.Image]
 Names = list[str]
+_IGNORE = pull.ignore
+PushedTags = list[push.Pushed]
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -89,8 +94,10 @@ class ImageService:
         self.catalog = catalog.Catalog(database, self.content)
         self.layers = layers.Layers(self.content, snapshots, os.path.join(root, "empty"), limits)
         self.collector = gc.Collector(self.content, snapshots, self.catalog, database)
-        self.registries = transport.Transport(settings)
-        self._puller = pull.Puller(database, self.layers, self.catalog, self.registries)
+        self._carrier = transport.Transport(settings)
+        self.registries = registries.Registries(self._carrier)
+        self._puller = pull.Puller(database, self.layers, self.catalog, self._carrier)
+        self._pusher = push.Pusher(database, self.layers, self.catalog, self._carrier)
         self._on_event = on_event
         self._remover = remove.Remover(self.catalog, on_event)
         self._removing = asyncio.Lock()
@@ -135,9 +142,10 @@ class ImageService:
 
     def configure(self, settings: config.Settings) -> None:
         """Use other registry settings from now on."""
-        self.registries.settings = settings
-        self.registries.schemes.clear()
+        self._carrier.settings = settings
+        self._carrier.schemes.clear()
         self._puller.transfers.resize(settings.downloads)
+        self._pusher.resize(settings.uploads)
 
     async def close(self) -> None:
         """End transfers and connections to registries."""
@@ -150,7 +158,7 @@ class ImageService:
         *,
         platform: str = "",
         credentials: auth.Credentials = auth.NOBODY,
-        progress: pull.Progress = pull.ignore,
+        progress: pull.Progress = _IGNORE,
     ) -> types.Image:
         """ImageCreate from a registry: the image that ``name`` (by default its tag latest) means.
 
@@ -169,6 +177,61 @@ class ImageService:
         progress({"status": f"Status: {news} for {shown}"})
         self._on_event("pull", shown, {"name": wanted.familiar_name})
         return pulled.image
+
+    async def push(
+        self,
+        name: str,
+        *,
+        platform: str = "",
+        credentials: auth.Credentials = auth.NOBODY,
+        progress: push.Progress = _IGNORE,
+    ) -> PushedTags:
+        """ImagePush: a tag, or all tags of a repository when ``name`` has none.
+
+        Raises ``NotFound`` when there is no such image here, and what the registry says.
+        """
+        wanted = reference.parse(name)
+        if wanted.digest:
+            raise errdefs.InvalidParameter(
+                f"cannot push a digest reference ({wanted.familiar}): give repository[:tag]"
+            )
+        shown = wanted.familiar
+        names = (
+            [str(wanted)]
+            if wanted.tag
+            else [n for n in sorted(self.catalog.names) if n.startswith(f"{wanted.name}:")]
+        )
+        if not names or names[0] not in self.catalog.names:
+            raise errdefs.NotFound(f"An image does not exist locally with the tag: {shown}")
+        images = [self._fitting(one, platform) for one in names]
+        progress({"status": f"The push refers to repository [{wanted.name}]"})
+        done: PushedTags = []
+        async with self.collector.lease():
+            for one, image in zip(names, images, strict=True):
+                parsed = reference.parse(one)
+                pushed = await self._pusher.push(image, parsed, credentials, progress)
+                status = f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"
+                progress({"status": status})
+                aux = {"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size}
+                progress({"progressDetail": {}, "aux": aux})
+                self._on_event("push", parsed.familiar, {"name": parsed.familiar_name})
+                done.append(pushed)
+        return done
+
+    def _fitting(self, name: str, platform: str) -> types.Image:
+        image = self.catalog.images[self.catalog.names[name]]
+        found = image.config
+        if platform:
+            has = types.Platform(
+                os=found.os, architecture=found.architecture, variant=found.variant
+            )
+            if not platforms.suits(has, platforms.parse(platform)):
+                raise errdefs.NotFound(
+                    f"image with reference {reference.parse(name).familiar} was found but does not "
+                    f"match the specified platform: wanted {platform}, actual: "
+                    f"{platforms.show(has)}"
+                )
+        return image
 
     async def tags(self, name: str, credentials: auth.Credentials = auth.NOBODY) -> Names:
         """All tags that a repository has at its registry."""

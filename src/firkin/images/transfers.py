@@ -31,6 +31,21 @@ Listener = Callable[["Transfer"], None]
 _INTERVAL = 0.1
 
 
+class Clock:
+    """Says when progress is to be told again."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def due(self) -> bool:
+        """Whether the last time that this was true is long enough ago."""
+        now = time.monotonic()
+        if now - self._told < _INTERVAL:
+            return False
+        self._told = now
+        return True
+
+
 class Transfer:
     """One layer on its way. Listeners are called on the event loop when anything changes."""
 
@@ -40,7 +55,7 @@ class Transfer:
         self.current = 0
         self.listeners: list[Listener] = []
         self.task: asyncio.Task[layers.Received] | None = None
-        self._told = 0.0
+        self._clock = Clock()
 
     def move(self, phase: str) -> None:
         self.phase = phase
@@ -48,9 +63,7 @@ class Transfer:
 
     def advance(self, current: int) -> None:
         self.current = current
-        now = time.monotonic()
-        if now - self._told >= _INTERVAL:
-            self._told = now
+        if self._clock.due():
             self._tell()
 
     def _tell(self) -> None:

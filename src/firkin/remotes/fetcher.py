@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import msgspec
@@ -254,9 +253,7 @@ class Fetcher:
                     "GET", url, scopes=self._scopes(talk), what=what
                 ) as response:
                     data = await transport.whole(response, transport.MAX_ANSWER, what)
-                    links: Mapping[str, Any] = response.links.get("next") or {}
-                    more = links.get("url")
-                    here = str(response.url)
+                    more = transport.next_page(talk, response)
             except errdefs.FirkinError as error:
                 raise self._said(error, "") from error
             try:
@@ -268,7 +265,7 @@ class Fetcher:
                 raise errdefs.InvalidParameter(f"{what}: more than {_MAX_TAGS}: pull them by name")
             if more is None or not page.tags:
                 return found
-            url = talk.joined(here, str(more))
+            url = more
         return found
 
 

@@ -246,12 +246,14 @@ class Conversation:
         accept: tuple[int, ...] = (200,),
         what: str = "",
         retry: bool = True,
+        authorize: bool = True,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; the answer is read, if at all, inside of the context.
 
         ``url`` may be a path at this endpoint. Raises what :mod:`firkin.remotes.failures` makes of
         a status that is not in ``accept``. With ``retry`` a failure that may pass is repeated, so
-        ``data`` must be bytes then; without, it is raised as ``TryAgain``.
+        ``data`` must be bytes then; without, it is raised as ``TryAgain``. Without ``authorize``
+        the request goes out once, and says nothing of who asks.
         """
         what = what or url
         if url.startswith("/"):
@@ -260,7 +262,7 @@ class Conversation:
         for attempt in range(1, tries + 1):
             try:
                 response = await self._checked(
-                    method, url, headers or {}, data, scopes, accept, what
+                    method, url, headers or {}, data, scopes, accept, what, authorize
                 )
                 break
             except failures.TryAgain as trouble:
@@ -286,9 +288,13 @@ class Conversation:
         scopes: tuple[str, ...],
         accept: tuple[int, ...],
         what: str,
+        authorize: bool,
     ) -> aiohttp.ClientResponse:
         try:
-            response = await self._followed(method, url, headers, data, scopes)
+            if authorize:
+                response = await self._followed(method, url, headers, data, scopes)
+            else:
+                response = await self._hop(method, url, headers, data, "")
             if response.status in accept:
                 return response
             body = await _short(response)
@@ -379,6 +385,18 @@ class Conversation:
         if response.status != 200:
             raise failures.from_response(response.status, body, host, "a token")
         return auth.token_answer(body, host)
+
+
+def quote(text: str) -> str:
+    """``text`` as a value of a query."""
+    return urllib.parse.quote(text, safe="")
+
+
+def next_page(talk: Conversation, response: aiohttp.ClientResponse) -> str | None:
+    """Where a list goes on (RFC 5988), None at its end."""
+    links: Mapping[str, Any] = response.links.get("next") or {}
+    more = links.get("url")
+    return talk.joined(str(response.url), str(more)) if more is not None else None
 
 
 async def pause(attempt: int, after: float = 0.0) -> None:

@@ -119,6 +119,12 @@ async def tag_image(one: call.Call) -> web.StreamResponse:
     return web.Response(status=201)
 
 
+@ROUTES.add("POST", "/images/{name...}/push", stream=True)
+async def push_image(one: call.Call) -> web.StreamResponse:
+    """ImagePush."""
+    return await pulls.push(one)
+
+
 @ROUTES.add("POST", "/images/prune")
 async def prune_images(one: call.Call) -> web.StreamResponse:
     """ImagePrune."""

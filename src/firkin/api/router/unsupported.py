@@ -12,9 +12,6 @@ ROUTES = routes.Routes()
 _OPERATIONS = {
     "the build of images": ["POST /build", "POST /build/prune", "POST /build/cancel",
                             "POST /session", "POST /grpc"],
-    "pushing images": ["POST /images/{name...}/push"],
-    "searching registries": ["GET /images/search"],
-    "registries": ["GET /distribution/{name...}/json", "POST /auth"],
     "container files (cp, diff, export)": [
         "GET /containers/{id}/archive", "HEAD /containers/{id}/archive",
         "PUT /containers/{id}/archive", "GET /containers/{id}/changes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from firkin.cli import errors, flags, terminal
 from firkin.cli.opts import body, proxies, runflags
@@ -143,17 +142,9 @@ def _with_tag(image: str) -> str:
 
 def _pull(cli: context.Cli, image: str, platform: str, quiet: bool) -> None:
     """Have the engine pull the image, with its progress on standard error."""
-    name, tag = split_image(image)
-    query = {"fromImage": name, "tag": tag, "platform": platform or None}
-    response = cli.client.request("POST", "/images/create", query)
+    from firkin.cli.commands.image import pull
+
     try:
-        for message in response.json_values():
-            if error := message.get("error"):
-                raise errors.CliError(str(error), errors.FLAG_STATUS)
-            if quiet or message.get("progressDetail"):
-                continue
-            if status := message.get("status"):
-                prefix = f"{message['id']}: " if message.get("id") else ""
-                sys.stderr.write(f"{prefix}{status}\n")
-    finally:
-        cli.client.release(response)
+        pull.fetch(cli, _with_tag(image), platform=platform, quiet=quiet, to_stderr=True)
+    except errors.CliError as error:
+        raise errors.CliError(str(error), errors.FLAG_STATUS) from None

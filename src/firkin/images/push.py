@@ -1,0 +1,238 @@
+"""Pushing: an image from the store to a registry.
+
+Layers go as they are stored, except plain ones (of images made here): those are compressed on the
+way, and what they came to is remembered, so that the next push of the same layer can ask for it
+before compressing again. A layer that the registry has, here or in another repository, is not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from isal import isal_zlib
+
+from firkin import errdefs, reference
+from firkin.content import store as contents
+from firkin.images import assemble, catalog, layers, transfers
+from firkin.remotes import auth, pusher, transport
+from firkin.store import db
+from firkin.store import distribution as rows
+from firkin.types import image as types
+
+Message = dict[str, Any]
+Progress = Callable[[Message], None]
+
+_CHUNK = 1 << 20
+_LEVEL = 2
+_MOUNTS = 4
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """What a tag means at the registry after a push; ``size`` is that of the manifest."""
+
+    tag: str
+    digest: str
+    size: int
+
+
+class Pusher:
+    """Pushes from one image store. The caller holds a lease."""
+
+    def __init__(
+        self,
+        database: db.Database,
+        owner: layers.Layers,
+        known: catalog.Catalog,
+        carrier: transport.Transport,
+    ) -> None:
+        self._db = database
+        self._store = owner.store
+        self._known = known
+        self._carrier = carrier
+        self._room = asyncio.Semaphore(carrier.settings.uploads)
+
+    def resize(self, limit: int) -> None:
+        """How many layers go at one time, from now on."""
+        self._room = asyncio.Semaphore(limit)
+
+    async def push(
+        self,
+        image: types.Image,
+        name: reference.Reference,
+        credentials: auth.Credentials,
+        progress: Progress,
+    ) -> Pushed:
+        """Push ``image`` as ``name``, which has a tag.
+
+        Raises ``Unauthorized``, ``Unavailable``, and ``NotFound`` for a blob that is not here.
+        """
+        target = pusher.Pusher(self._carrier, name, credentials)
+        text = await asyncio.to_thread(
+            lambda: contents.read(self._store, image.manifest, catalog.MAX_DOCUMENT)
+        )
+        manifest = catalog.decode_manifest(text)
+        diff_ids = image.config.rootfs.diff_ids
+        jobs: dict[str, _Layer] = {}
+        for item, diff_id in zip(manifest.layers, diff_ids, strict=False):
+            if item.digest not in jobs:
+                jobs[item.digest] = _Layer(item, diff_id, progress)
+                jobs[item.digest].say("Preparing")
+        sent: dict[str, types.Descriptor] = {}
+
+        async def one(job: _Layer) -> None:
+            async with self._room:
+                sent[job.item.digest] = await self._layer(target, job)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in jobs.values():
+                    group.create_task(one(job))
+                group.create_task(self._blob(target, manifest.config))
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        changed = [sent[item.digest] for item in manifest.layers]
+        media = _media_type(text)
+        if changed != manifest.layers:
+            config = msgspec.structs.replace(manifest.config, media_type=types.MEDIA_OCI_CONFIG)
+            text = assemble.encode_manifest(config, changed)
+            media = types.MEDIA_OCI_MANIFEST
+        digest = await target.manifest(name.tag, media, text)
+        await asyncio.to_thread(contents.put, self._store, text)
+        await self._known.tag(
+            image.id, str(reference.Reference(name.domain, name.path, "", digest))
+        )
+        blobs = [manifest.config.digest, *(item.digest for item in changed)]
+        repository = f"{name.domain}/{name.path}"
+        await self._db.run(lambda c: rows.seen(c, blobs, repository))
+        return Pushed(name.tag, digest, len(text))
+
+    async def _layer(self, target: pusher.Pusher, job: _Layer) -> types.Descriptor:
+        item = job.item
+        if not item.media_type.endswith(".tar"):
+            await self._blob(target, item, job)
+            return item
+        plain = item.digest
+        before = await self._db.run(lambda c: rows.compressed(c, plain))
+        if before is not None:
+            packed = _packed(*before)
+            if await self._there(target, packed.digest, job):
+                return packed
+        job.sending = True
+        digest, size = await target.upload(lambda at: self._compress(plain, at), -1, job.advance)
+        await self._db.run(lambda c: rows.set_compressed(c, plain, digest, size))
+        job.say("Pushed")
+        return _packed(digest, size)
+
+    async def _blob(
+        self, target: pusher.Pusher, item: types.Descriptor, job: _Layer | None = None
+    ) -> None:
+        if await self._there(target, item.digest, job):
+            return
+        if not await asyncio.to_thread(self._store.exists, item.digest):
+            raise errdefs.NotFound(
+                f"the blob {item.digest} is not here, and {target.repository.name} does not have "
+                "it: pull or load the image again"
+            )
+        advance = job.advance if job is not None else _ignore
+        if job is not None:
+            job.sending = True
+        digest, _ = await target.upload(lambda at: self._read(item.digest, at), item.size, advance)
+        if digest != item.digest:
+            raise errdefs.System(
+                f"the stored blob {item.digest} is damaged: remove the image and load it again"
+            )
+        if job is not None:
+            job.say("Pushed")
+
+    async def _there(self, target: pusher.Pusher, digest: str, job: _Layer | None) -> bool:
+        """Whether the registry has the blob in the repository, by now."""
+        if await target.exists(digest):
+            if job is not None:
+                job.say("Layer already exists")
+            return True
+        domain, path = target.repository.domain, target.repository.path
+        known = await self._db.run(lambda c: rows.sources(c, digest))
+        others = [
+            name.removeprefix(f"{domain}/") for name in known if name.startswith(f"{domain}/")
+        ]
+        for other in [name for name in others if name != path][:_MOUNTS]:
+            if await target.mount(digest, other):
+                if job is not None:
+                    job.say(f"Mounted from {other}")
+                return True
+            await self._forget(digest, f"{domain}/{other}")
+        return False
+
+    async def _forget(self, digest: str, repository: str) -> None:
+        await self._db.run(lambda c: rows.forget_source(c, digest, repository))
+
+    async def _read(self, digest: str, offset: int) -> AsyncIterator[bytes]:
+        blob = await asyncio.to_thread(self._store.open, digest)
+        with contextlib.closing(blob):
+            blob.seek(offset)
+            while data := await asyncio.to_thread(blob.read, _CHUNK):
+                yield data
+
+    async def _compress(self, digest: str, offset: int) -> AsyncIterator[bytes]:
+        """The blob as gzip. The same bytes each time, so any part of them can be sent again."""
+        packer = isal_zlib.compressobj(_LEVEL, wbits=31)
+        blob = await asyncio.to_thread(self._store.open, digest)
+
+        def step() -> bytes | None:
+            data = blob.read(_CHUNK)
+            return packer.compress(data) if data else None
+
+        skip = offset
+        with contextlib.closing(blob):
+            while True:
+                packed = await asyncio.to_thread(step)
+                ended = packed is None
+                data: bytes = packer.flush() if packed is None else packed
+                dropped = min(skip, len(data))
+                skip -= dropped
+                if len(data) > dropped:
+                    yield data[dropped:]
+                if ended:
+                    return
+
+
+class _Layer:
+    """One layer of a push, and what the client hears of it."""
+
+    def __init__(self, item: types.Descriptor, diff_id: str, progress: Progress) -> None:
+        self.item = item
+        self.sending = False
+        self._id = diff_id[7:19]
+        self._progress = progress
+        self._clock = transfers.Clock()
+
+    def say(self, status: str, detail: dict[str, int] | None = None) -> None:
+        self._progress({"status": status, "progressDetail": detail or {}, "id": self._id})
+
+    def advance(self, current: int) -> None:
+        if self._clock.due():
+            self.say("Pushing", {"current": current, "total": max(current, self.item.size)})
+
+
+def _ignore(current: int) -> None:
+    """Nobody watches small blobs."""
+
+
+def _packed(digest: str, size: int) -> types.Descriptor:
+    return types.Descriptor(media_type=f"{types.MEDIA_OCI_LAYER}+gzip", digest=digest, size=size)
+
+
+def _media_type(text: bytes) -> str:
+    found = json.loads(text).get("mediaType")
+    return found if isinstance(found, str) and found else types.MEDIA_OCI_MANIFEST
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that ended a group: not that of a task which was cancelled for it."""
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
