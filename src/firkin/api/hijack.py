@@ -36,6 +36,26 @@ class Taken(web.StreamResponse):
         return False
 
 
+def hand_over(request: web.BaseRequest, protocol: asyncio.Protocol, upgrade: str) -> Taken:
+    """Answer 101 and give the connection to ``protocol``, which speaks ``upgrade`` from now on.
+
+    Returns what the handler must return when the connection is over.
+    """
+    transport, http = request.transport, request.protocol
+    if transport is None:
+        raise ConnectionResetError("the client has gone")
+    transport.write(
+        f"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n".encode()
+    )
+    tail, http._message_tail = bytes(http._message_tail), b""
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    transport.resume_reading()
+    if tail:
+        protocol.data_received(tail)
+    return Taken()
+
+
 class Connection(asyncio.Protocol):
     """A hijacked connection; implements ``engine.containers.streams.Client``."""
 

@@ -1,0 +1,145 @@
+"""``moby.buildkit.v1.frontend.LLBBridge``: for a client that is the frontend of its own build.
+
+buildx is one: it asks here for the result of a Dockerfile and returns it. Each call names its build
+in the metadata. Running other frontends, and containers by hand, is not offered: the capabilities
+that :meth:`Bridge.ping` answers leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from grpclib import const
+
+from firkin import errdefs
+from firkin.buildkit import builds, control, frontend, rpc
+from firkin.buildkit.pb import common_pb2, control_pb2, gateway_pb2
+
+_SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_REF = "buildkit-controlapi-buildid"
+
+CAPABILITIES = (
+    "solve.base",
+    "return",
+    "returnmap",
+    "proto.refarray",
+    "importcaches",
+    "frontend.caps",
+    "gateway.solve.metadata",
+    "gateway.solve.evaluate",
+    "gateway.evaluate",
+    "gateway.warnings",
+    "readfile",
+    "frontend.inputs",
+)
+
+
+class Bridge:
+    """The service, for all connections."""
+
+    def __init__(
+        self, solver: frontend.Frontend, known: builds.Builds, controls: control.Control
+    ) -> None:
+        self._frontend = solver
+        self._builds = known
+        self._control = controls
+
+    def __mapping__(self) -> dict[str, const.Handler]:
+        pb = gateway_pb2
+        methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+            "Ping": (self.ping, pb.PingRequest, pb.PongResponse),
+            "Solve": (self.solve, pb.BridgeSolveRequest, pb.BridgeSolveResponse),
+            "Return": (self.return_, pb.ReturnRequest, pb.ReturnResponse),
+            "Inputs": (self.inputs, pb.InputsRequest, pb.InputsResponse),
+            "Evaluate": (self.evaluate, pb.EvaluateRequest, pb.EvaluateResponse),
+            "ReadFile": (self.read_file, pb.ReadFileRequest, pb.ReadFileResponse),
+            "Warn": (self.warn, pb.WarnRequest, pb.WarnResponse),
+        }
+        return {_SERVICE + name: rpc.unary(*parts) for name, parts in methods.items()}
+
+    async def _build(self, headers: rpc.Headers) -> builds.Build:
+        return await self._builds.get(headers.get(_REF, ""))
+
+    async def ping(
+        self, request: gateway_pb2.PingRequest, headers: rpc.Headers
+    ) -> gateway_pb2.PongResponse:
+        """What this bridge can do."""
+        await self._build(headers)
+        return gateway_pb2.PongResponse(
+            frontend_caps=[common_pb2.Capability(id=name, enabled=True) for name in CAPABILITIES],
+            llb_caps=[common_pb2.Capability(id="source.local", enabled=True)],
+            workers=[self._control.worker()],
+        )
+
+    async def solve(
+        self, request: gateway_pb2.BridgeSolveRequest, headers: rpc.Headers
+    ) -> gateway_pb2.BridgeSolveResponse:
+        """Build a Dockerfile; the answer has an id for the result."""
+        build = await self._build(headers)
+        if request.frontend != control.DOCKERFILE or request.frontend_inputs:
+            raise errdefs.NotImplemented(
+                f"this engine's frontend is {control.DOCKERFILE}, without inputs of another build"
+            )
+        asked = frontend.Request(
+            session=build.request.session,
+            options=dict(request.frontend_opt),
+            cache_from=[
+                *build.request.cache_from,
+                *((entry.type, dict(entry.attrs)) for entry in request.cache_imports),
+            ],
+            cache_to=build.request.cache_to,
+            entitlements=build.request.entitlements,
+        )
+        result = await self._frontend.solve(asked, build.trace)
+        answer = gateway_pb2.Result(
+            ref=gateway_pb2.Ref(id=build.keep(result)), metadata=self._frontend.metadata(result)
+        )
+        return gateway_pb2.BridgeSolveResponse(result=answer)
+
+    async def return_(
+        self, request: gateway_pb2.ReturnRequest, headers: rpc.Headers
+    ) -> gateway_pb2.ReturnResponse:
+        """The client is done: this is its build's result, or why there is none."""
+        build = await self._build(headers)
+        if request.HasField("error"):
+            build.give_up(request.error.message)
+        else:
+            build.give_back(request.result)
+        return gateway_pb2.ReturnResponse()
+
+    async def inputs(
+        self, request: gateway_pb2.InputsRequest, headers: rpc.Headers
+    ) -> gateway_pb2.InputsResponse:
+        """Results of other builds that this one is to use: none."""
+        await self._build(headers)
+        return gateway_pb2.InputsResponse()
+
+    async def evaluate(
+        self, request: gateway_pb2.EvaluateRequest, headers: rpc.Headers
+    ) -> gateway_pb2.EvaluateResponse:
+        """Make sure that a result is there. They all are: this engine is not lazy."""
+        (await self._build(headers)).result(request.ref)
+        return gateway_pb2.EvaluateResponse()
+
+    async def read_file(
+        self, request: gateway_pb2.ReadFileRequest, headers: rpc.Headers
+    ) -> gateway_pb2.ReadFileResponse:
+        """A part of a file of a result."""
+        build = await self._build(headers)
+        data = await self._frontend.read_file(
+            build.result(request.ref), request.path, request.range.offset, request.range.length
+        )
+        return gateway_pb2.ReadFileResponse(data=data)
+
+    async def warn(
+        self, request: gateway_pb2.WarnRequest, headers: rpc.Headers
+    ) -> gateway_pb2.WarnResponse:
+        """A warning of the client's, for everybody who reads the progress."""
+        build = await self._build(headers)
+        warning = control_pb2.VertexWarning(
+            vertex=request.digest, level=request.level, short=request.short,
+            detail=request.detail, url=request.url, info=request.info, ranges=request.ranges,
+        )  # fmt: skip
+        build.trace.say(control_pb2.StatusResponse(warnings=[warning]))
+        return gateway_pb2.WarnResponse()

@@ -1,0 +1,168 @@
+"""``moby.buildkit.v1.Control``: solve, status, workers, the build cache."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from grpclib import const
+
+import firkin
+from firkin import errdefs
+from firkin.buildkit import builds, frontend, rpc
+from firkin.buildkit import session as sessions
+from firkin.buildkit.pb import common_pb2, control_pb2
+
+_SERVICE = "/moby.buildkit.v1.Control/"
+DOCKERFILE = "dockerfile.v0"
+
+VERSION = "v0.25.0"
+"""The version of BuildKit whose protocol this is; clients choose what they ask for by it."""
+
+
+class Cache(Protocol):
+    """The build cache, as this service shows and prunes it."""
+
+    async def records(self) -> Sequence[control_pb2.UsageRecord]:
+        """What is in it."""
+
+    async def prune(self, request: control_pb2.PruneRequest) -> Sequence[control_pb2.UsageRecord]:
+        """Remove what fits the request; returns what was removed."""
+
+
+class Worker(Protocol):
+    """Where builds run."""
+
+    def labels(self) -> Mapping[str, str]:
+        """Labels by which clients know what it can do."""
+
+    def platforms(self) -> Sequence[str]:
+        """Platforms that it can build for, the own one first ("linux/amd64")."""
+
+
+class Control:
+    """The service, for all connections."""
+
+    def __init__(
+        self,
+        solver: frontend.Frontend,
+        known: builds.Builds,
+        clients: sessions.Sessions,
+        cache: Cache,
+        worker: Worker,
+    ) -> None:
+        self._frontend = solver
+        self._builds = known
+        self._sessions = clients
+        self._cache = cache
+        self._worker = worker
+
+    def __mapping__(self) -> dict[str, const.Handler]:
+        pb = control_pb2
+        unary = {
+            "Info": rpc.unary(self.info, pb.InfoRequest, pb.InfoResponse),
+            "ListWorkers": rpc.unary(
+                self.list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse
+            ),
+            "DiskUsage": rpc.unary(self.disk_usage, pb.DiskUsageRequest, pb.DiskUsageResponse),
+            "Prune": rpc.streaming(self.prune, pb.PruneRequest, pb.UsageRecord),
+            "Solve": rpc.unary(self.solve, pb.SolveRequest, pb.SolveResponse),
+            "Status": rpc.streaming(self.status, pb.StatusRequest, pb.StatusResponse),
+            "ListenBuildHistory": rpc.streaming(
+                self.history, pb.BuildHistoryRequest, pb.BuildHistoryEvent
+            ),
+        }
+        return {_SERVICE + name: handler for name, handler in unary.items()}
+
+    async def info(
+        self, request: control_pb2.InfoRequest, headers: rpc.Headers
+    ) -> control_pb2.InfoResponse:
+        """What speaks."""
+        return control_pb2.InfoResponse(version=_version())
+
+    def worker(self) -> common_pb2.WorkerRecord:
+        """The one worker of this engine."""
+        platforms = []
+        for text in self._worker.platforms():
+            os, architecture, variant = [*text.split("/"), "", ""][:3]
+            platforms.append(common_pb2.Platform(os=os, architecture=architecture, variant=variant))
+        return common_pb2.WorkerRecord(
+            id="firkin", labels=self._worker.labels(), platforms=platforms, version=_version()
+        )
+
+    async def list_workers(
+        self, request: control_pb2.ListWorkersRequest, headers: rpc.Headers
+    ) -> control_pb2.ListWorkersResponse:
+        """The workers."""
+        return control_pb2.ListWorkersResponse(record=[self.worker()])
+
+    async def disk_usage(
+        self, request: control_pb2.DiskUsageRequest, headers: rpc.Headers
+    ) -> control_pb2.DiskUsageResponse:
+        """The build cache."""
+        return control_pb2.DiskUsageResponse(record=await self._cache.records())
+
+    async def prune(
+        self, request: control_pb2.PruneRequest, headers: rpc.Headers
+    ) -> AsyncIterator[control_pb2.UsageRecord]:
+        """Remove what fits; each removed record."""
+        for record in await self._cache.prune(request):
+            yield record
+
+    async def history(
+        self, request: control_pb2.BuildHistoryRequest, headers: rpc.Headers
+    ) -> AsyncIterator[control_pb2.BuildHistoryEvent]:
+        """No history is kept."""
+        kept: tuple[control_pb2.BuildHistoryEvent, ...] = ()
+        for event in kept:
+            yield event
+
+    async def status(
+        self, request: control_pb2.StatusRequest, headers: rpc.Headers
+    ) -> AsyncIterator[control_pb2.StatusResponse]:
+        """The progress of a build, from its beginning."""
+        async for message in self._builds.trace(request.ref).read():
+            yield message
+
+    async def solve(
+        self, request: control_pb2.SolveRequest, headers: rpc.Headers
+    ) -> control_pb2.SolveResponse:
+        """Build and export; without a frontend, wait for the client's own to return a result."""
+        if request.HasField("definition") and request.definition.ops:
+            raise errdefs.NotImplemented(
+                "this engine builds Dockerfiles: it does not run low-level build definitions (LLB)"
+            )
+        if request.frontend not in ("", DOCKERFILE):
+            raise errdefs.NotImplemented(
+                f"unknown frontend {request.frontend[:80]!r}: there is {DOCKERFILE}"
+            )
+        asked = frontend.Request(
+            session=await self._sessions.get(request.session),
+            options=dict(request.frontend_attrs),
+            cache_from=[(entry.type, dict(entry.attrs)) for entry in request.cache.imports],
+            cache_to=[(entry.type, dict(entry.attrs)) for entry in request.cache.exports],
+            entitlements=frozenset(request.entitlements),
+        )
+        build = await self._builds.begin(request.ref, asked)
+        try:
+            if request.frontend:
+                result = await self._frontend.solve(asked, build.trace)
+            else:
+                result = await build.returned
+            said: Mapping[str, str] = {}
+            if result is not None:
+                said = await self._frontend.export(result, asked, _exports(request), build.trace)
+            return control_pb2.SolveResponse(exporter_response=said)
+        finally:
+            self._builds.end(request.ref)
+
+
+def _exports(request: control_pb2.SolveRequest) -> list[frontend.Export]:
+    exporters = [(one.type, dict(one.attrs)) for one in request.exporters]
+    if not exporters and request.exporter_deprecated:
+        exporters = [(request.exporter_deprecated, dict(request.exporter_attrs_deprecated))]
+    return [frontend.Export(kind, attrs, number) for number, (kind, attrs) in enumerate(exporters)]
+
+
+def _version() -> common_pb2.Version:
+    return common_pb2.Version(package="firkin", version=VERSION, revision=firkin.__version__)
