@@ -12,10 +12,15 @@ aiohttp reads and answers the requests. What is added here:
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 import socket
 
 from aiohttp import web, web_protocol
+
+from firkin.types import base
+
+log = logging.getLogger(__name__)
 
 HEAD = 30.0
 WATCH = 2.0
@@ -81,6 +86,29 @@ class Connection(web_protocol.RequestHandler):
         if self._watching is not None:
             self._watching.cancel()
         super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """aiohttp: what came was no HTTP, or nobody handled an error. Answered as any other error.
+
+        A client can send what it likes, so what it sends is not worth a traceback in the log.
+        """
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        reason = " ".join(str(message or exc or "bad request").split())
+        log.debug("refused: %s", reason)
+        answer = web.Response(
+            status=status,
+            body=base.encode({"message": reason[:500]}),
+            content_type="application/json",
+        )
+        answer.force_close()
+        return answer
 
     def _expect_head(self, seconds: float | None) -> None:
         """Drop the connection unless a handler begins in time; ``None``: no matter when."""

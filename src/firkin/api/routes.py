@@ -24,6 +24,7 @@ class Route(NamedTuple):
     """One operation of the API."""
 
     method: str
+    path: str
     pattern: re.Pattern[str]
     handler: Handler
     stream: bool
@@ -43,7 +44,7 @@ class Routes:
         def register(handler: Handler) -> Handler:
             head = path.split("/", 2)[1]
             self._by_head.setdefault(head, []).append(
-                Route(method, re.compile(pattern), handler, stream)
+                Route(method, path, re.compile(pattern), handler, stream)
             )
             return handler
 
@@ -53,6 +54,10 @@ class Routes:
         """Take over another module's routes."""
         for head, found in other._by_head.items():
             self._by_head.setdefault(head, []).extend(found)
+
+    def operations(self) -> list[tuple[str, str]]:
+        """Method and path of every route."""
+        return [(one.method, one.path) for found in self._by_head.values() for one in found]
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route for a request and its path variables, percent-decoded.

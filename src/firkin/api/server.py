@@ -10,7 +10,7 @@ from aiohttp import web
 
 import firkin
 from firkin import errdefs
-from firkin.api import call, connection, listeners, routes, status, versions
+from firkin.api import call, connection, hijack, listeners, routes, status, versions
 from firkin.api.router import (
     containers,
     exec,
@@ -35,24 +35,30 @@ _HEADERS = {
 }
 
 
+def table() -> routes.Routes:
+    """Every operation that an engine answers."""
+    found = routes.Routes()
+    for module in (
+        containers,
+        resources,
+        exec,
+        images,
+        networks,
+        registries,
+        volumes,
+        system,
+        unsupported,
+    ):
+        found.merge(module.ROUTES)
+    return found
+
+
 class Server:
     """Serves the Engine API on any number of sockets."""
 
     def __init__(self, core: engine.Core) -> None:
         self._core = core
-        self._routes = routes.Routes()
-        for module in (
-            containers,
-            resources,
-            exec,
-            images,
-            networks,
-            registries,
-            volumes,
-            system,
-            unsupported,
-        ):
-            self._routes.merge(module.ROUTES)
+        self._routes = table()
         self._tasks = tasks.Tasks("api")
         self._server = web.Server(self._handle, handler_cancellation=True)
         self._listeners: list[asyncio.Server] = []
@@ -94,8 +100,8 @@ class Server:
     async def _answer(self, route: routes.Route, one: call.Call) -> web.StreamResponse:
         try:
             response = await route.handler(one)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
+        except ConnectionError:  # the client went away in the middle of its answer
+            return hijack.Taken()
         except Exception as error:
             response = status.response(error)
         return response if response.prepared else self._dressed(response)

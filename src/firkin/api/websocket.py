@@ -7,6 +7,8 @@ import asyncio
 import aiohttp
 from aiohttp import web
 
+from firkin import errdefs
+
 _QUEUE = 64
 
 
@@ -27,8 +29,12 @@ class Connection:
         return self._gone.is_set()
 
     async def open(self) -> None:
-        """Do the websocket handshake."""
-        await self._socket.prepare(self._request)
+        """Do the websocket handshake. Raises ``InvalidParameter`` for a request of another kind."""
+        try:
+            await self._socket.prepare(self._request)
+        except web.HTTPBadRequest as error:
+            reason = " ".join((error.text or "").split())
+            raise errdefs.InvalidParameter(f"this is a door for websockets: {reason}") from error
 
     def write(self, data: bytes) -> bool:
         """See ``Client.write``."""

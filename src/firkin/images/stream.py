@@ -133,7 +133,7 @@ async def consume(source: AsyncIterator[bytes], work: Callable[[Buffer], T], nam
     buffer = Buffer()
     owner = tasks.Tasks(name)
     owner.spawn(buffer.feed(source), "receive")
-    waiter = owner.spawn(in_own_thread(lambda: work(buffer), name), "work")
+    waiter = owner.spawn_quiet(in_own_thread(lambda: work(buffer), name), "work")
     try:
         return await asyncio.shield(waiter)
     finally:
