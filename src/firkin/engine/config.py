@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 
 import msgspec
 
 from firkin import errdefs
+from firkin.engine import doors, refused
 
 _CGROUP_DRIVER = "native.cgroupdriver"
 
@@ -64,6 +66,30 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     proxies: Proxies = msgspec.field(default_factory=Proxies)
     exec_opts: list[str] = []
     cgroup_parent: str = ""
+    tls: bool | None = None
+    tlsverify: bool | None = None
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    authorization_plugins: list[str] = []
+    metrics_addr: str = ""
+    log_format: str = "text"
+    features: dict[str, bool] = {}
+    shutdown_timeout: int = 15
+
+    @property
+    def policy(self) -> doors.Policy:
+        """Who may come in by TCP."""
+        return doors.Policy(self.tls, self.tlsverify)
+
+    def certificate(self, which: str) -> str:
+        """The path of ``ca``, ``cert`` or ``key``; where none is given it is found as dockerd does.
+
+        That is in DOCKER_CERT_PATH, else in ~/.docker.
+        """
+        given = {"ca": self.tlscacert, "cert": self.tlscert, "key": self.tlskey}[which]
+        directory = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
+        return given or os.path.join(directory, f"{which}.pem")
 
     @property
     def logging_level(self) -> str:
@@ -83,11 +109,8 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
             if not root.startswith("/"):
                 raise errdefs.InvalidParameter(f"{flag} {root!r} must be an absolute path")
         for host in self.hosts:
-            if host != "fd://" and not host.startswith("unix:///"):
-                raise errdefs.InvalidParameter(
-                    f"--host {host}: this version listens on unix:// sockets, for example "
-                    "unix:///run/firkin/firkin.sock, and on those of a service manager, fd://"
-                )
+            if doors.parse(host, self.policy).kind == "tcp":
+                self.policy.check(host)
         for option in self.exec_opts:
             if not option.startswith(_CGROUP_DRIVER + "="):
                 raise errdefs.InvalidParameter(
@@ -98,6 +121,24 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
             raise errdefs.InvalidParameter(
                 f"--log-level {self.log_level}: use debug, info, warn, error or fatal"
             )
+        if self.log_format not in ("text", "json"):
+            raise errdefs.InvalidParameter(f"--log-format {self.log_format}: use text or json")
+        if self.metrics_addr:
+            try:
+                doors.split_port(self.metrics_addr)
+            except ValueError as error:
+                raise errdefs.InvalidParameter(
+                    f"--metrics-addr {self.metrics_addr}: {error}: use ADDRESS:PORT, for example "
+                    "127.0.0.1:9323"
+                ) from None
+        for name in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
+            if getattr(self, name) < 1:
+                raise errdefs.InvalidParameter(
+                    f"--{name.replace('_', '-')} {getattr(self, name)}: must be 1 or more"
+                )
+        for label in self.labels:
+            if not label.partition("=")[0] or "=" not in label:
+                raise errdefs.InvalidParameter(f"--label {label}: use KEY=VALUE")
         for server in self.dns:
             try:
                 ipaddress.ip_address(server)
@@ -157,6 +198,13 @@ def merge(from_file: dict[str, object], from_flags: dict[str, object], path: str
                 f"unable to configure the engine with file {path}: {key} is given both as a flag "
                 f"({from_flags[key]}) and in the file ({from_file[key]}): remove one"
             )
+    from_file = refused.take_out(from_file, path)
+    from_flags = refused.take_out(from_flags)
+    if unknown := sorted(set(from_file) - set(Config.__struct_encode_fields__)):
+        raise errdefs.InvalidParameter(
+            f"unable to configure the engine with file {path}: the following directives don't "
+            f"match any configuration option: {', '.join(unknown)}"
+        )
     try:
         config = msgspec.convert({**from_file, **from_flags}, Config)
     except msgspec.ValidationError as error:

@@ -1,13 +1,18 @@
-"""The command line of ``firkind``: dockerd's flags, those that this version has."""
+"""The command line of ``firkind``: dockerd's flags.
+
+Those that this version does not have are known too, so that the reason can be told
+(``engine.refused``). A boolean flag is ``--flag`` or ``--flag=false``.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import firkin
 from firkin import errdefs
-from firkin.engine import config
+from firkin.engine import config, refused
 
 DEFAULT_FILE = "/etc/firkin/daemon.json"
 
@@ -31,12 +36,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--add-runtime", action="append", metavar="NAME=PATH", help="add an OCI runtime")
     add("--default-runtime", metavar="NAME", help="OCI runtime for containers (default crun)")
     add("-l", "--log-level", metavar="LEVEL", help="debug, info, warn, error or fatal")
-    add("-D", "--debug", action="store_true", default=None, help="log everything")
+    add("--log-format", metavar="FORMAT", help="text or json (default text)")
+    add("-D", "--debug", type=_boolean, metavar="", help="log everything, and serve /debug")
     add("--dns", action="append", metavar="IP", help="DNS server for containers")
     add("--dns-opt", action="append", metavar="OPTION", help="DNS option for containers")
     add("--dns-search", action="append", metavar="DOMAIN", help="DNS search domain for containers")
     add("-s", "--storage-driver", metavar="NAME", help="overlay2 or vfs")
     add("-G", "--group", metavar="GROUP", help="group that may use the socket (default docker)")
+    add("--tls", type=_boolean, metavar="", help="use TLS; implied by --tlsverify")
+    add("--tlsverify", type=_boolean, metavar="",
+        help="use TLS, and let in only clients with a certificate")  # fmt: skip
+    add("--tlscacert", metavar="FILE",
+        help="authority of the clients' certificates (default ~/.docker/ca.pem)")  # fmt: skip
+    add("--tlscert", metavar="FILE", help="the engine's certificate (default ~/.docker/cert.pem)")
+    add("--tlskey", metavar="FILE", help="its key (default ~/.docker/key.pem)")
+    add("--authorization-plugin", action="append", metavar="NAME",
+        help="ask this plug-in about each request")  # fmt: skip
+    add("--metrics-addr", metavar="ADDRESS:PORT", help="serve metrics for Prometheus there")
+    add("--live-restore", type=_boolean, metavar="",
+        help="containers outlive the engine (they always do)")  # fmt: skip
+    add("--feature", action="append", metavar="NAME=BOOL", help="switch a feature on or off")
+    add("--shutdown-timeout", type=int, metavar="SECONDS",
+        help="accepted; containers are not stopped when the engine is")  # fmt: skip
     add("--mtu", type=int, metavar="BYTES", help="MTU of the default bridge")
     add("--label", action="append", metavar="KEY=VALUE", help="label of this engine")
     add(
@@ -57,9 +78,44 @@ def _parser() -> argparse.ArgumentParser:
     add("--cgroup-parent", metavar="GROUP",
         help="parent of all containers' cgroups (default /firkin, or system.slice)")  # fmt: skip
     add("--config-file", metavar="FILE", help=f"configuration (default {DEFAULT_FILE})")
-    add("--validate", action="store_true", help="check the configuration and exit")
-    add("-v", "--version", action="store_true", help="print the version and exit")
+    add("--validate", type=_boolean, metavar="", help="check the configuration and exit")
+    add("-v", "--version", type=_boolean, metavar="", help="print the version and exit")
+    for option in refused.OPTIONS:
+        if option.flag:
+            kinds: dict[type, Callable[[str], Any]] = {bool: _boolean, int: int}
+            add(f"--{option.flag}", type=kinds.get(option.kind, str), help=argparse.SUPPRESS,
+                action="append" if option.kind is list else "store")  # fmt: skip
     return parser
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
+
+
+def _spelled_out(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+    """``words`` with ``=true`` behind boolean flags that stand alone, which take no next word."""
+    booleans = {
+        name
+        for action in parser._actions
+        if action.type is _boolean
+        for name in action.option_strings
+    }
+    out = []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in booleans:
+            long = next(n for n in _long_names(parser, name) if n.startswith("--"))
+            word = f"{long}={value or 'true'}"
+        out.append(word)
+    return out
+
+
+def _long_names(parser: argparse.ArgumentParser, name: str) -> list[str]:
+    return next(list(a.option_strings) for a in parser._actions if name in a.option_strings)
 
 
 _NAMES = {
@@ -69,9 +125,11 @@ _NAMES = {
     "insecure_registry": "insecure-registries",
     "registry_mirror": "registry-mirrors",
     "exec_opt": "exec-opts",
+    "authorization_plugin": "authorization-plugins",
+    **{option.flag.replace("-", "_"): option.key for option in refused.OPTIONS if option.flag},
 }
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
-_OWN = ("config_file", "validate", "version", "add_runtime", "default_address_pool")
+_OWN = ("config_file", "validate", "version", "add_runtime", "default_address_pool", "feature")
 
 
 def _pool(text: str) -> dict[str, Any]:
@@ -92,12 +150,21 @@ def _runtime(text: str) -> tuple[str, dict[str, Any]]:
     return name, {"path": path}
 
 
+def _feature(text: str) -> tuple[str, bool]:
+    name, equals, value = text.partition("=")
+    try:
+        return name, _boolean(value) if equals else True
+    except argparse.ArgumentTypeError as error:
+        raise errdefs.InvalidParameter(f"--feature {text}: {error}") from None
+
+
 def parse(words: list[str]) -> config.Config | None:
     """The configuration for a command line; ``None`` when it only asked for something to read.
 
     Raises ``InvalidParameter``.
     """
-    given = _parser().parse_args(words)
+    parser = _parser()
+    given = parser.parse_args(_spelled_out(parser, words))
     if given.version:
         print(f"firkind version {firkin.__version__}")
         return None
@@ -112,6 +179,8 @@ def parse(words: list[str]) -> config.Config | None:
         values["default-address-pools"] = [_pool(text) for text in given.default_address_pool]
     if given.add_runtime:
         values["runtimes"] = dict(_runtime(text) for text in given.add_runtime)
+    if given.feature:
+        values["features"] = dict(_feature(text) for text in given.feature)
     path = given.config_file or DEFAULT_FILE
     from_file = config.read_file(path, must_exist=given.config_file is not None)
     merged = config.merge(from_file, values, path)

@@ -1,0 +1,111 @@
+"""Options of dockerd that this engine does not have, and why.
+
+Each is known by its flag and by its key in daemon.json. A value that asks for what happens anyway
+is accepted; any other is refused with the reason, since an option that is silently without effect
+would mislead. Whoever adds an option to ``engine.config`` takes its line out of here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from firkin import errdefs
+
+
+class Option(NamedTuple):
+    """An option; ``flag`` and ``key`` without dashes and "" where dockerd has none.
+
+    ``kind`` is how the flag is written: ``bool``, ``str``, ``int`` or ``list`` (may be repeated).
+    """
+
+    flag: str
+    key: str
+    kind: type
+    accepted: tuple[Any, ...]
+    reason: str
+
+
+_CONTAINERD = "Firkin runs containers without containerd"
+_FIREWALL = "Firkin keeps its rules in an nftables table of its own, and no rules of others"
+_NOT_YET = "not supported by this version"
+_EACH = "not supported as a default by this version: give it to each container"
+
+OPTIONS = (
+    Option("allow-nondistributable-artifacts", "allow-nondistributable-artifacts", list, ([],),
+           "deprecated: registries have no such artifacts any more"),
+    Option("api-cors-header", "api-cors-header", str, ("",),
+           "gone from Docker too, since it opens the API to web pages: use a reverse proxy"),
+    Option("allow-direct-routing", "allow-direct-routing", bool, (False,), _NOT_YET),
+    Option("bridge-accept-fwmark", "bridge-accept-fwmark", str, ("",), _NOT_YET),
+    Option("", "builder", dict, ({},), _NOT_YET),
+    Option("cdi-spec-dir", "cdi-spec-dirs", list, ([],), _NOT_YET),
+    Option("containerd", "containerd", str, ("",), _CONTAINERD),
+    Option("containerd-namespace", "containerd-namespace", str, ("",), _CONTAINERD),
+    Option("containerd-plugins-namespace", "containerd-plugin-namespace", str, ("",), _CONTAINERD),
+    Option("cri-containerd", "cri-containerd", bool, (False,), _CONTAINERD),
+    Option("cpu-rt-period", "cpu-rt-period", int, (0,), _EACH),
+    Option("cpu-rt-runtime", "cpu-rt-runtime", int, (0,), _EACH),
+    Option("default-cgroupns-mode", "default-cgroupns-mode", str, ("",), _EACH),
+    Option("default-gateway", "default-gateway", str, ("",), _NOT_YET),
+    Option("default-gateway-v6", "default-gateway-v6", str, ("",), _NOT_YET),
+    Option("default-ipc-mode", "default-ipc-mode", str, ("", "private"), _EACH),
+    Option("default-network-opt", "default-network-opts", list, ([], {}), _NOT_YET),
+    Option("default-shm-size", "default-shm-size", str,
+           ("", "64m", "64M", "64MiB", 64 << 20), _EACH),
+    Option("default-ulimit", "default-ulimits", list, ([], {}), _EACH),
+    Option("experimental", "experimental", bool, (False,), "there are no experimental features"),
+    Option("firewall-backend", "firewall-backend", str, ("", "nftables"), _FIREWALL),
+    Option("fixed-cidr", "fixed-cidr", str, ("",), _NOT_YET),
+    Option("fixed-cidr-v6", "fixed-cidr-v6", str, ("",), _NOT_YET),
+    Option("host-gateway-ip", "host-gateway-ip", str, ("",), _NOT_YET),
+    Option("", "host-gateway-ips", list, ([],), _NOT_YET),
+    Option("icc", "icc", bool, (True,), _NOT_YET),
+    Option("init", "init", bool, (False,), _EACH),
+    Option("init-path", "init-path", str, ("",), "Firkin uses the host's tini"),
+    Option("ip", "ip", str, ("", "0.0.0.0"), _NOT_YET),
+    Option("ip-forward", "ip-forward", bool, (True,), "published ports and networks need it"),
+    Option("ip-forward-no-drop", "ip-forward-no-drop", bool, (True,), _FIREWALL),
+    Option("ip-masq", "ip-masq", bool, (True,), _NOT_YET),
+    Option("ip6tables", "ip6tables", bool, (True,), _FIREWALL),
+    Option("iptables", "iptables", bool, (True,), _FIREWALL),
+    Option("ipv6", "ipv6", bool, (False,), _NOT_YET),
+    Option("log-driver", "log-driver", str, ("", "json-file"), _EACH),
+    Option("log-opt", "log-opts", list, ([], {}), _EACH),
+    Option("min-api-version", "min-api-version", str, ("", "1.40"),
+           "the oldest version that is served is 1.40"),
+    Option("network-control-plane-mtu", "network-control-plane-mtu", int, (1500,), _NOT_YET),
+    Option("no-new-privileges", "no-new-privileges", bool, (False,), _EACH),
+    Option("node-generic-resource", "node-generic-resources", list, ([],), _NOT_YET),
+    Option("oom-score-adjust", "oom-score-adjust", int, (0,),
+           "let the service manager do it: OOMScoreAdjust="),
+    Option("raw-logs", "raw-logs", bool, (True, False), ""),
+    Option("rootless", "rootless", bool, (False,), _NOT_YET),
+    Option("seccomp-profile", "seccomp-profile", str, ("", "builtin"), _EACH),
+    Option("selinux-enabled", "selinux-enabled", bool, (False,), _NOT_YET),
+    Option("storage-opt", "storage-opts", list, ([],), "the storage drivers have no options"),
+    Option("swarm-default-advertise-addr", "swarm-default-advertise-addr", str, ("",), _NOT_YET),
+    Option("", "swarm-raft-heartbeat-tick", int, (0,), _NOT_YET),
+    Option("", "swarm-raft-election-tick", int, (0,), _NOT_YET),
+    Option("userland-proxy", "userland-proxy", bool, (True, False), ""),
+    Option("userland-proxy-path", "userland-proxy-path", str, ("",),
+           "the firewall forwards published ports, for clients on this host too"),
+    Option("userns-remap", "userns-remap", str, ("",), _NOT_YET),
+)  # fmt: skip
+
+
+def take_out(values: dict[str, object], where: str = "") -> dict[str, object]:
+    """``values`` (keys as in daemon.json) without the options of this list.
+
+    Raises ``InvalidParameter`` for one that asks for what this engine does not have. ``where``
+    names the file that they are from, "" for the command line.
+    """
+    kept = dict(values)
+    for option in OPTIONS:
+        if option.key not in kept:
+            continue
+        value = kept.pop(option.key)
+        if any(value == one and type(value) is type(one) for one in option.accepted):
+            continue
+        name = f"{option.key} in {where}" if where else f"--{option.flag}"
+        raise errdefs.InvalidParameter(f"{name}: {option.reason} (value {str(value)[:80]!r})")
+    return kept
