@@ -14,7 +14,7 @@ import sys
 import uvloop
 
 from firkin import errdefs, extensions
-from firkin.api import listeners, server
+from firkin.api import listeners, secure, server
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.engine import flags, registries, reload, restore
@@ -189,14 +189,16 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    doors = listeners.listen(config.hosts or [DEFAULT_HOST], config.group)
+    doors = listeners.listen(config.hosts or [DEFAULT_HOST], config.group, config.policy)
+    encrypted = any(door.secure for door in doors)
+    certificates = secure.Certificates(config) if encrypted else None
     core = await _build(config)
     await restore.restore(core)
-    api = server.Server(core)
+    api = server.Server(core, certificates)
     for door in doors:
         await api.listen(door)
         log.info("API listen on %s", door.name)
-    loop.add_signal_handler(signal.SIGHUP, reload.reload, core, words)
+    loop.add_signal_handler(signal.SIGHUP, reload.reload, core, words, [api.reload])
     core.events.publish("daemon", "start", core.engine_id, {"name": core.host.hostname})
     systemd.notify("READY=1", f"MAINPID={os.getpid()}")
     await stopping.wait()

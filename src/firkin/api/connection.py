@@ -3,8 +3,8 @@
 aiohttp reads and answers the requests. What is added here:
 
 * A client may close its sending side when its request is out (``nc -N``, ``dial-stdio`` at the end
-  of a pipe) and still gets its answer. On Unix sockets only: there the kernel tells such a client
-  from one that has gone, and a client that goes later is noticed within :data:`WATCH` seconds.
+  of a pipe) and still gets its answer. On Unix sockets and with TLS only: there such a client can
+  be told from one that has gone, and one that goes later is noticed within :data:`WATCH` seconds.
 * A request's head has to be complete :data:`HEAD` seconds after its first byte. Connections that
   dawdle or send nothing more are dropped, so that they cannot pile up.
 """
@@ -34,6 +34,10 @@ def hung_up(transport: asyncio.BaseTransport | None) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)
     return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+def _secure(transport: asyncio.BaseTransport | None) -> bool:
+    return transport is not None and transport.get_extra_info("ssl_object") is not None
 
 
 class Connection(web_protocol.RequestHandler):
@@ -70,9 +74,9 @@ class Connection(web_protocol.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override]
         """asyncio: the client closed its sending side, or altogether."""
         sock = self.transport.get_extra_info("socket") if self.transport is not None else None
-        local = sock is not None and sock.family == socket.AF_UNIX
+        told = sock is not None and (sock.family == socket.AF_UNIX or _secure(self.transport))
         waiting = self.answering or self._dawdling is not None
-        if not (local and waiting) or hung_up(self.transport):
+        if not (told and waiting) or hung_up(self.transport):
             return False
         self.ended = True
         if not self.answering:  # the rest of an unfinished head will never come

@@ -11,34 +11,47 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from firkin import errdefs
+from firkin.engine import doors
 from firkin.linux import systemd
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+"""A TCP client that has vanished without a word is noticed after a minute."""
+
 
 class Listener(NamedTuple):
-    """A listening socket; ``path`` is the file to remove when it is closed, "" for none."""
+    """A listening socket; ``path`` is the file to remove when it is closed, "" for none.
+
+    ``secure``: TLS is spoken there.
+    """
 
     name: str
     sock: socket.socket
     path: str = ""
+    secure: bool = False
 
 
-def listen(hosts: Sequence[str], group: str) -> list[Listener]:
-    """Open all of ``hosts`` (``unix://PATH``, ``fd://``).
+def listen(hosts: Sequence[str], group: str, policy: doors.Policy) -> list[Listener]:
+    """Open all of ``hosts`` (``unix://PATH``, ``tcp://ADDRESS:PORT``, ``fd://``).
 
     Raises ``InvalidParameter``, ``Conflict`` or ``System``; nothing stays open then.
     """
     found: list[Listener] = []
     try:
         for host in hosts:
-            if host.startswith("fd://"):
-                found += _handed_over(host)
+            address = doors.parse(host, policy)
+            if address.kind == "fd":
+                found += _handed_over(host, policy)
+            elif address.kind == "unix":
+                found.append(Listener(host, unix_socket(address.path, group), address.path))
             else:
-                path = host.removeprefix("unix://")
-                found.append(Listener(host, unix_socket(path, group), path))
+                for sock in tcp_sockets(address.host, address.port):
+                    found.append(Listener(_name(sock), sock, secure=policy.secure))
+                if not policy.verify:
+                    log.warning("%s: whoever can reach this address is root on this machine", host)
     except BaseException:
         for listener in found:
             listener.sock.close()
@@ -46,7 +59,7 @@ def listen(hosts: Sequence[str], group: str) -> list[Listener]:
     return found
 
 
-def _handed_over(host: str) -> list[Listener]:
+def _handed_over(host: str, policy: doors.Policy) -> list[Listener]:
     sockets = systemd.listening()
     if not sockets:
         raise errdefs.InvalidParameter(
@@ -54,10 +67,52 @@ def _handed_over(host: str) -> list[Listener]:
             "socket unit (systemctl start firkin.socket)"
         )
     if any(sock.family != socket.AF_UNIX for sock in sockets):
-        raise errdefs.InvalidParameter(
-            f"--host {host}: this version serves Unix sockets only: use ListenStream=/PATH"
+        policy.check(host)
+    return [
+        Listener(
+            f"{host}{sock.fileno()}",
+            sock,
+            secure=policy.secure and sock.family != socket.AF_UNIX,
         )
-    return [Listener(f"{host}{sock.fileno()}", sock) for sock in sockets]
+        for sock in sockets
+    ]
+
+
+def _name(sock: socket.socket) -> str:
+    address, port = sock.getsockname()[:2]
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+def tcp_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen at every address of ``host``; "" is every address of this machine.
+
+    Port 0 is one that is free. Raises ``System`` when that is not possible.
+    """
+    made: list[socket.socket] = []
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            made.append(
+                socket.create_server(
+                    ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+                )
+            )
+        else:
+            for family, _, _, _, address in socket.getaddrinfo(
+                host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            ):
+                made.append(socket.create_server(address, family=family, backlog=BACKLOG))
+        for sock in made:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            sock.setblocking(False)
+    except OSError as error:
+        for sock in made:
+            sock.close()
+        raise errdefs.System(
+            f"cannot listen on tcp://{host}:{port}: {error.strerror or error}"
+        ) from error
+    return made
 
 
 def unix_socket(path: str, group: str) -> socket.socket:

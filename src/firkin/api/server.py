@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 
 from aiohttp import web
 
 import firkin
 from firkin import errdefs
-from firkin.api import call, connection, hijack, listeners, routes, status, versions
+from firkin.api import call, connection, hijack, listeners, routes, secure, status, versions
 from firkin.api.router import (
     containers,
     exec,
@@ -22,6 +23,7 @@ from firkin.api.router import (
     unsupported,
     volumes,
 )
+from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.linux import tasks
 
@@ -56,8 +58,9 @@ def table() -> routes.Routes:
 class Server:
     """Serves the Engine API on any number of sockets."""
 
-    def __init__(self, core: engine.Core) -> None:
+    def __init__(self, core: engine.Core, certificates: secure.Certificates | None = None) -> None:
         self._core = core
+        self._certificates = certificates
         self._routes = table()
         self._tasks = tasks.Tasks("api")
         self._server = web.Server(self._handle, handler_cancellation=True)
@@ -67,11 +70,21 @@ class Server:
     async def listen(self, listener: listeners.Listener) -> None:
         """Serve a listening socket; its path is removed at the end."""
         loop = asyncio.get_running_loop()
-        made = await loop.create_unix_server(
-            lambda: connection.Connection(self._server, loop),
-            sock=listener.sock,
-            backlog=listeners.BACKLOG,
-        )
+
+        def plain() -> asyncio.Protocol:
+            return connection.Connection(self._server, loop)
+
+        def encrypted() -> asyncio.Protocol:
+            assert self._certificates is not None
+            return secure.Layer(self._certificates.context, plain)
+
+        factory = encrypted if listener.secure else plain
+        if listener.sock.family == socket.AF_UNIX:
+            made = await loop.create_unix_server(
+                factory, sock=listener.sock, backlog=listeners.BACKLOG
+            )
+        else:
+            made = await loop.create_server(factory, sock=listener.sock, backlog=listeners.BACKLOG)
         self._listeners.append(made)
         if listener.path:
             self._paths.append(listener.path)
@@ -109,6 +122,14 @@ class Server:
     def _dressed(self, response: web.StreamResponse) -> web.StreamResponse:
         response.headers.update(_HEADERS)
         return response
+
+    def reload(self, config: configuration.Config) -> None:
+        """Take over what has changed outside: the certificates, for new connections."""
+        if self._certificates is not None:
+            try:
+                self._certificates.reload(config)
+            except errdefs.InvalidParameter as error:
+                log.error("reload: %s; the old certificates stay", error)
 
     async def close(self) -> None:
         """Stop listening, end the streams and wait for held operations to finish."""

@@ -5,8 +5,9 @@ while its output still flows. So the protocol runs in memory (``ssl.SSLObject``)
 socket: ending the input is sending the ``close_notify`` alert, which leaves the other direction
 open (RFC 8446, section 6.1).
 
-One thread may receive while another one sends: the lock is held for the TLS state only, never
-while waiting for the network to bring something.
+One thread may receive while another one sends. The lock of the TLS state is never held while
+waiting for the network: an engine that takes no more input until its output is read would wait for
+us, and we for it. A second lock keeps what goes out in order.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Channel:
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._tls = identity.context().wrap_bio(self._in, self._out, server_hostname=host)
         self._ended = False
         try:
@@ -106,8 +108,24 @@ class Channel:
                 raise
 
     def _flush(self) -> None:
-        if data := self._out.read():
+        with self._sending:
+            self._send_out()
+
+    def _send_out(self) -> None:
+        while True:
+            with self._lock:
+                data = self._out.read()
+            if not data:
+                return
             self._sock.sendall(data)
+
+    def _flush_unless_busy(self) -> None:
+        """Send an answer to a change of keys; who sends at the moment takes it along."""
+        if self._out.pending and self._sending.acquire(blocking=False):
+            try:
+                self._send_out()
+            finally:
+                self._sending.release()
 
     def _fill(self) -> None:
         data = self._sock.recv(RECEIVE)
@@ -118,33 +136,34 @@ class Channel:
 
     def recv(self, size: int, /) -> bytes:
         while not self._ended:
-            with self._lock:
-                try:
+            try:
+                with self._lock:
                     data = self._tls.read(size)
-                    self._flush()
-                    if not data:
-                        self._ended = True
-                    return data
-                except ssl.SSLWantReadError:
-                    self._flush()
-                except ssl.SSLZeroReturnError:
+                self._flush_unless_busy()
+                if not data:
                     self._ended = True
-                    return b""
-                except ssl.SSLError as error:
-                    self._ended = True
-                    raise OSError(f"TLS: {_reason(error)}") from None
+                return data
+            except ssl.SSLWantReadError:
+                self._flush_unless_busy()
+            except ssl.SSLZeroReturnError:
+                self._ended = True
+                return b""
+            except ssl.SSLError as error:
+                self._ended = True
+                raise OSError(f"TLS: {_reason(error)}") from None
             self._fill()
         return b""
 
     def sendall(self, data: bytes, /) -> None:
-        with self._lock:
+        with self._sending:
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[self._tls.write(view) :]
+                with self._lock:
+                    view = memoryview(data)
+                    while view:
+                        view = view[self._tls.write(view) :]
             except ssl.SSLError as error:
                 raise OSError(f"TLS: {_reason(error)}") from None
-            self._flush()
+            self._send_out()
 
     def shutdown(self, how: int, /) -> None:
         if how == _SHUT_WRITE:
@@ -153,7 +172,7 @@ class Channel:
                     self._tls.unwrap()
                 except ssl.SSLError:
                     pass  # The engine's own close_notify is not there yet: it comes with its end.
-                self._flush()
+            self._flush()
             return
         self._sock.shutdown(how)
 

@@ -1,13 +1,13 @@
 """SIGHUP: the configuration is read again, and what can change while the engine runs changes.
 
-That is what Docker reloads too, as far as it is there: debug, log-level, labels and what concerns
-registries. Everything else keeps its value until the next start, which the log says. A file with a
-mistake changes nothing.
+That is what Docker reloads too. Everything else keeps its value until the next start, which the log
+says. A file with a mistake changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 
 from firkin import errdefs
 from firkin.engine import config as configuration
@@ -17,23 +17,31 @@ from firkin.linux import systemd
 
 log = logging.getLogger(__name__)
 
+Hook = Callable[[configuration.Config], None]
+
 _REGISTRIES = (
     "insecure_registries", "registry_mirrors", "mirrors", "proxies",
     "max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts",
 )  # fmt: skip
-_CHANGEABLE = ("debug", "log_level", "labels", *_REGISTRIES)
+_CHANGEABLE = (
+    "authorization_plugins", "debug", "features", "labels", "live_restore", "log_level",
+    "shutdown_timeout", *_REGISTRIES,
+)  # fmt: skip
 
 
-def reload(core: engine.Core, words: list[str]) -> None:
-    """Read the configuration of the command line ``words`` again and apply what differs."""
+def reload(core: engine.Core, words: list[str], hooks: Sequence[Hook] = ()) -> None:
+    """Read the configuration of the command line ``words`` again and apply what differs.
+
+    Each of ``hooks`` is then called with the new configuration, whatever has changed.
+    """
     systemd.notify("RELOADING=1")
     try:
-        _apply(core, words)
+        _apply(core, words, hooks)
     finally:
         systemd.notify("READY=1")
 
 
-def _apply(core: engine.Core, words: list[str]) -> None:
+def _apply(core: engine.Core, words: list[str], hooks: Sequence[Hook]) -> None:
     try:
         wanted = flags.parse(words)
         found = registries.settings(wanted) if wanted is not None else None
@@ -55,4 +63,6 @@ def _apply(core: engine.Core, words: list[str]) -> None:
     if found is not None and found != core.images.registries.settings:
         core.images.configure(found)
     logging.getLogger().setLevel(core.config.logging_level)
+    for hook in hooks:
+        hook(core.config)
     core.events.publish("daemon", "reload", core.engine_id, {"name": core.host.hostname})

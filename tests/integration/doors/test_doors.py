@@ -72,7 +72,7 @@ def test_without_a_handed_over_socket(home: Engine) -> None:
 
 
 def test_hosts_that_are_not_served(home: Engine) -> None:
-    for host in ("tcp://0.0.0.0:2375", "npipe://x", "unix://relative", "nonsense"):
+    for host in ("tcp://0.0.0.0:2375", "tcp://h:x", "npipe://x", "unix://relative", "nonsense"):
         done = subprocess.run(_words(home, "-H", host), capture_output=True, timeout=30)
         assert done.returncode == 1
         assert host.encode() in done.stderr
