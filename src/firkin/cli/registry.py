@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage networks",
         ("connect", "create", "disconnect", "exists", "inspect", "ls", "prune", "rm"),
     ),
+    "registry": ("Serve images to others", ("serve",)),
     "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),
     "volume": ("Manage volumes", ("create", "exists", "inspect", "ls", "prune", "rm")),
 }  # fmt: skip
@@ -59,6 +60,7 @@ ALIASES: dict[str, dict[str, str]] = {
     "image": {"list": "ls", "remove": "rm"},
     "manifest": {},
     "network": {"list": "ls", "remove": "rm"},
+    "registry": {},
     "system": {},
     "volume": {"list": "ls", "remove": "rm"},
 }
@@ -115,6 +117,9 @@ MODULES = {
     ("system", "dial-stdio"): "system.dial_stdio",
 }
 """Modules that are not named after their verb: keywords, and verbs of two nouns."""
+
+OWN = frozenset({"registry"})
+"""Groups that Docker's client does not have."""
 
 HIDDEN = {("system", "dial-stdio")}
 """Commands for programs; help does not show them."""

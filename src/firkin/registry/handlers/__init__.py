@@ -1,0 +1,1 @@
+"""What each endpoint means. A handler is ``async f(call) -> response``."""

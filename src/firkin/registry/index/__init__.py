@@ -1,0 +1,1 @@
+"""What the index answers and changes: functions of a connection, run by ``firkin.registry.db``."""
