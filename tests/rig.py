@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +96,16 @@ class Engine:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
         points = [line.split()[4] for line in lines]
         return [point for point in points if point.startswith(f"{below}/")]
+
+
+def settled(true: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether something becomes true within a time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def leftovers(engine: Engine) -> dict[str, list[str]]:

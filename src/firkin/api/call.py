@@ -109,10 +109,13 @@ def empty(status: int = 204) -> web.Response:
 
 
 async def begin(
-    call: Call, content_type: str = "application/json", status: int = 200
+    call: Call,
+    content_type: str = "application/json",
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Begin an answer that is sent piece by piece; its header goes out at once."""
-    response = web.StreamResponse(status=status)
+    response = web.StreamResponse(status=status, headers=headers)
     response.content_type = content_type
     response.enable_chunked_encoding()
     await response.prepare(call.request)

@@ -13,6 +13,7 @@ import firkin
 from firkin import errdefs
 from firkin.api import call, connection, hijack, listeners, routes, secure, status, versions
 from firkin.api.router import (
+    archive,
     containers,
     exec,
     images,
@@ -41,6 +42,7 @@ def table() -> routes.Routes:
     """Every operation that an engine answers."""
     found = routes.Routes()
     for module in (
+        archive,
         containers,
         resources,
         exec,

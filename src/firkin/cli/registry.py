@@ -25,9 +25,9 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "container": (
         "Manage containers",
         (
-            "attach", "commit", "create", "exec", "exists", "inspect", "kill", "logs", "ls",
-            "pause", "port", "prune", "rename", "restart", "rm", "run", "start", "stats", "stop",
-            "top", "unpause", "update", "wait",
+            "attach", "commit", "cp", "create", "diff", "exec", "exists", "export", "inspect",
+            "kill", "logs", "ls", "pause", "port", "prune", "rename", "restart", "rm", "run",
+            "start", "stats", "stop", "top", "unpause", "update", "wait",
         ),
     ),
     "context": (
@@ -70,10 +70,13 @@ TOP: dict[str, tuple[str, str]] = {
     "attach": ("container", "attach"),
     "commit": ("container", "commit"),
     "completion": ("", "completion"),
+    "cp": ("container", "cp"),
     "create": ("container", "create"),
+    "diff": ("container", "diff"),
     "doctor": ("", "doctor"),
     "events": ("system", "events"),
     "exec": ("container", "exec"),
+    "export": ("container", "export"),
     "history": ("image", "history"),
     "images": ("image", "ls"),
     "import": ("image", "import"),

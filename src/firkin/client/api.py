@@ -205,7 +205,7 @@ class Client:
         try:
             host = self.transport.host_header
             http.send_request(sock, method, target, host, headers, payload)
-            return http.Response(sock)
+            return http.Response(sock, body=method != "HEAD")
         except OSError as error:
             sock.close()
             raise ConnectionFailed(f"error during connect: {error}") from error

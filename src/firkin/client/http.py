@@ -70,9 +70,10 @@ class Stream:
 class Response:
     """One response. ``headers`` has lower-case names; ``chunks`` yields the body as it comes."""
 
-    def __init__(self, sock: transport.Channel) -> None:
+    def __init__(self, sock: transport.Channel, *, body: bool = True) -> None:
+        """``body`` is false for the answer to HEAD, which has none whatever its header says."""
         self._sock = sock
-        self._parser = http1.ResponseParser()
+        self._parser = http1.ResponseParser(body=body)
         self._chunks: list[bytes] = []
         while not self._parser.ready:
             self._receive()

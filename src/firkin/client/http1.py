@@ -39,7 +39,9 @@ class ResponseParser:
     are passed over. After an upgrade nothing is ever complete: all bytes are the stream's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, body: bool = True) -> None:
+        """``body`` is false for the answer to HEAD, which has none."""
+        self._bodiless = not body
         self.status = 0
         self.headers: dict[str, str] = {}
         self.ready = False
@@ -175,7 +177,7 @@ class ResponseParser:
         coding = self.headers.get("transfer-encoding")
         if self.status == 101:
             self._state, self.upgraded = _RAW, True
-        elif self.status in (204, 304):
+        elif self.status in (204, 304) or self._bodiless:
             self._finish()
         elif coding is not None:
             if coding.strip().lower() != "chunked" or length is not None:

@@ -44,6 +44,7 @@ class Core:
     stats: stats.Sampler
     plugins: plugin.Registry
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
+    views: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def bundle(self, container_id: str) -> str:
         """A running container's directory; gone after a reboot."""

@@ -17,7 +17,7 @@ import signal
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import health, model, release, remove, specs, supervise
+from firkin.engine.containers import health, model, release, remove, specs, supervise, views
 from firkin.linux import cgroup, pidfd
 from firkin.linux import mount as kernel
 from firkin.runtime import conmon, runtime
@@ -30,6 +30,7 @@ _UNKNOWN_EXIT = 255
 async def restore(core: engine.Core) -> None:
     """Bring the containers back. Called once, before the API answers."""
     await core.containers.load()
+    await asyncio.to_thread(views.clear, core)
     monitors = await asyncio.to_thread(_monitors, os.path.join(core.config.exec_root, "containers"))
     live: list[model.Container] = []
     ended: list[tuple[model.Container, runtime.Exit, int]] = []
@@ -46,6 +47,12 @@ async def restore(core: engine.Core) -> None:
                     ended.append((container, *found))
         await core.network.start([container.id for container in live])
         await core.volumes.start()
+        for container in core.containers:
+            # A release that was cut short is done again: it must find what it has to give back.
+            if container in live or os.path.isdir(core.bundle(container.id)):
+                for planned in container.record.mounts:
+                    if planned.type == "volume":
+                        core.volumes.adopt(planned.name, container.id)
         again = {done.id for end in ended if (done := await _record_end(core, *end))}
         await _clean(core, live, monitors)
     for container in live:

@@ -34,7 +34,6 @@ longer to import than most layers take to unpack, and lacks some of the calls.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import locale
@@ -46,19 +45,23 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from firkin.linux import confine
+from firkin.linux import confine, libarchive
 
 BLOCK = 1 << 20
 MEMORY = 1 << 30
 MAX_OPAQUE = 100_000
 
-_EOF, _OK, _WARN = 1, 0, -20
-_OWNER, _PERM, _TIME, _UNLINK = 0x1, 0x2, 0x4, 0x10
-_XATTR, _SECURE_SYMLINKS, _SECURE_NODOTDOT = 0x80, 0x100, 0x200
-_SECURE_ABSOLUTE = 0x10000
-_EXTRACT = _OWNER | _PERM | _TIME | _XATTR | _SECURE_NODOTDOT | _SECURE_ABSOLUTE
+_EOF, _OK, _WARN = libarchive.EOF, libarchive.OK, libarchive.WARN
+_EXTRACT = (
+    libarchive.OWNER
+    | libarchive.PERM
+    | libarchive.TIME
+    | libarchive.XATTR
+    | libarchive.SECURE_NODOTDOT
+    | libarchive.SECURE_NOABSOLUTE
+)
 # For trees with lower layers' symbolic links; others are known (Layer._follow), which is cheaper.
-_EXTRACT_ONTO = _EXTRACT | _UNLINK | _SECURE_SYMLINKS
+_EXTRACT_ONTO = _EXTRACT | libarchive.UNLINK | libarchive.SECURE_SYMLINKS
 _CAPABILITIES = (
     confine.CAP_CHOWN,
     confine.CAP_DAC_OVERRIDE,
@@ -73,51 +76,6 @@ _OPAQUE = b".wh..wh..opq"
 
 class Refused(Exception):
     """The input is not acceptable; the text is for the user."""
-
-
-class _Libarchive:
-    """The calls of libarchive that are used, typed."""
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL("libarchive.so.13")
-        pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
-        size = ctypes.c_longlong
-
-        def call(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-            function: Callable[..., Any] = getattr(library, f"archive_{name}")
-            function.restype = result  # type: ignore[attr-defined]
-            function.argtypes = list(arguments)  # type: ignore[attr-defined]
-            return function
-
-        self.read_new = call("read_new", pointer)
-        self.read_tar = call("read_support_format_tar", number, pointer)
-        self.read_empty = call("read_support_format_empty", number, pointer)
-        self.read_open_fd = call("read_open_fd", number, pointer, number, ctypes.c_size_t)
-        self.read_next = call("read_next_header2", number, pointer, pointer)
-        self.read_extract = call("read_extract2", number, pointer, pointer, pointer)
-        self.disk_new = call("write_disk_new", pointer)
-        self.disk_options = call("write_disk_set_options", number, pointer, number)
-        self.close = call("write_close", number, pointer)
-        self.error = call("error_string", text, pointer)
-        self.errno = call("errno", number, pointer)
-        self.entry_new = call("entry_new2", pointer, pointer)
-        self.pathname = call("entry_pathname", text, pointer)
-        self.set_pathname = call("entry_copy_pathname", None, pointer, text)
-        self.hardlink = call("entry_hardlink", text, pointer)
-        self.set_hardlink = call("entry_copy_hardlink", None, pointer, text)
-        self.symlink = call("entry_symlink", text, pointer)
-        self.filetype = call("entry_filetype", number, pointer)
-        self.size = call("entry_size", size, pointer)
-        self.xattr_count = call("entry_xattr_count", number, pointer)
-        self.xattr_reset = call("entry_xattr_reset", number, pointer)
-        self.xattr_clear = call("entry_xattr_clear", None, pointer)
-        self.xattr_next = call(
-            "entry_xattr_next", number, pointer,
-            ctypes.POINTER(text), ctypes.POINTER(pointer), ctypes.POINTER(ctypes.c_size_t),
-        )  # fmt: skip
-        self.xattr_add = call(
-            "entry_xattr_add_entry", None, pointer, text, pointer, ctypes.c_size_t
-        )
 
 
 def _shown(name: bytes) -> str:
@@ -137,7 +95,7 @@ class Layer:
     """One layer being extracted into the current root directory."""
 
     def __init__(self, remove: bool, max_bytes: int, max_entries: int) -> None:
-        self._lib = _Libarchive()
+        self._lib = libarchive.Libarchive()
         self._remove = remove
         self._max_bytes = max_bytes
         self._max_entries = max_entries
@@ -263,7 +221,7 @@ class Layer:
         elif self._links:
             self._links.pop(name, None)
         if lib.xattr_count(entry):
-            self._filter_attributes(entry)
+            lib.keep_plain_attributes(entry)
         result = lib.read_extract(reader, entry, disk)
         if result != _OK:
             reason = _reason(lib.errno(disk) or lib.errno(reader), lib.error(disk))
@@ -276,19 +234,6 @@ class Layer:
         with contextlib.suppress(OSError):
             if stat.S_ISDIR(os.lstat(name).st_mode):
                 shutil.rmtree(name)
-
-    def _filter_attributes(self, entry: Any) -> None:
-        lib = self._lib
-        lib.xattr_reset(entry)
-        key, value, size = ctypes.c_char_p(), ctypes.c_void_p(), ctypes.c_size_t()
-        kept: list[tuple[bytes, bytes]] = []
-        while lib.xattr_next(entry, key, value, size) == _OK:
-            name = key.value or b""
-            if name == b"security.capability" or name.startswith(b"user."):
-                kept.append((name, ctypes.string_at(value.value or 0, size.value) if size else b""))
-        lib.xattr_clear(entry)
-        for name, data in kept:
-            lib.xattr_add(entry, name, data, len(data))
 
     def _mark_opaque(self, directory: bytes) -> None:
         self._opaque[directory] = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import resource
@@ -64,11 +65,16 @@ def _prctl(option: int, *arguments: int) -> int:
     return result
 
 
+@functools.cache
+def last_capability() -> int:
+    """The kernel's highest capability. Ask once while /proc is there, if it will not stay."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as text:
+        return int(text.read())
+
+
 def keep_capabilities(kept: tuple[int, ...]) -> None:
     """Drop all capabilities but ``kept``, from every set, so that they cannot come back."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as text:
-        last = int(text.read())
-    for capability in range(last + 1):
+    for capability in range(last_capability() + 1):
         if capability not in kept:
             syscalls.check(_prctl(_PR_CAPBSET_DROP, capability), "prctl(PR_CAPBSET_DROP)")
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
@@ -113,17 +119,19 @@ def refuse_system_calls() -> None:
 
 
 def confine(
-    root: int, capabilities: tuple[int, ...], *, memory: int, file_size: int, files: int = 64
+    root: int | None, capabilities: tuple[int, ...], *, memory: int, file_size: int, files: int = 64
 ) -> None:
     """Lock this process into the directory ``root`` (a descriptor, closed here) for good.
+
+    ``None`` is for a process that has a mount name space of its own, with a root that it may see
+    all of: both stay as they are.
 
     Own mount, IPC, UTS and network name spaces; ``memory`` is the limit of the address space,
     ``file_size`` of one file (-1 for none), ``files`` of open descriptors. All descriptors above
     standard error are closed. Raises ``OSError``; then the process must end.
     """
-    syscalls.unshare(
-        syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWNET
-    )
+    mounts = syscalls.CLONE_NEWNS if root is not None else 0
+    syscalls.unshare(mounts | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWNET)
     limits = [
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CORE, 0),
@@ -132,8 +140,9 @@ def confine(
     ]
     _prctl(_PR_SET_DUMPABLE, 0)
     keep_capabilities((*capabilities, _CAP_SYS_CHROOT))
-    os.fchdir(root)
-    os.chroot(".")
+    if root is not None:
+        os.fchdir(root)
+        os.chroot(".")
     os.closerange(3, 4096)
     for kind, value in limits:
         resource.setrlimit(kind, (value, value))

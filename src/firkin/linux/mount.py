@@ -79,7 +79,7 @@ def in_thread_with_own(flags: int, work: Callable[[], None]) -> None:
         raise failure[0]
 
 
-def _unescape(field: str) -> str:
+def unescape(field: str) -> str:
     if "\\" not in field:
         return field
     return (
@@ -94,7 +94,7 @@ def mounted_below(prefix: str) -> Iterator[str]:
     """Mount points at or below ``prefix`` in this mount namespace, the newest first."""
     base = prefix.rstrip("/")
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        points = [_unescape(line.split(" ", 5)[4]) for line in lines]
+        points = [unescape(line.split(" ", 5)[4]) for line in lines]
     for point in reversed(points):
         if point == base or point.startswith(base + "/"):
             yield point

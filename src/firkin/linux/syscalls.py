@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,6 +41,57 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int = 0) -> None:
     """setns(2), for the calling thread."""
     check(libc.setns(fd, kind), "setns")
+
+
+_SYS_PIVOT_ROOT = {"aarch64": 41}.get(platform.machine(), 155)
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 1, 0x4, 0x40
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2)."""
+    check(libc.syscall(_SYS_PIVOT_ROOT, os.fsencode(new), os.fsencode(old)), "pivot_root")
+
+
+def open_tree(path: str, *, recursive: bool = True) -> int:
+    """open_tree(2): a detached copy of the mount at ``path``, as a descriptor."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    result = libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
+    return check(result, path)
+
+
+def move_mount(tree: int, target: int) -> None:
+    """move_mount(2): attach a detached mount at what the descriptor ``target`` is."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    check(libc.syscall(_SYS_MOVE_MOUNT, tree, b"", target, b"", flags), "move_mount")
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = [
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    ]
+
+
+def mount_setattr(mount: int, attributes: int, *, recursive: bool = False, userns: int = 0) -> None:
+    """mount_setattr(2): add ``attributes`` to the mount whose root the descriptor is.
+
+    ``userns`` is the user namespace of an id mapping, with ``MOUNT_ATTR_IDMAP``.
+    """
+    wanted = _MountAttr(attributes, 0, 0, userns)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
+    result = libc.syscall(_SYS_MOUNT_SETATTR, mount, b"", flags, ctypes.byref(wanted), size)
+    check(result, "mount_setattr")
 
 
 class _OpenHow(ctypes.Structure):

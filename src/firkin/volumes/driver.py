@@ -1,8 +1,12 @@
 """What a volume driver is.
 
 A driver keeps volumes by name. The service calls ``create`` once, then any number of times
-``mount`` and ``unmount`` in pairs (one for each running container), then ``remove``. ``path`` tells
-where a mounted volume is on the host. All calls may block; they run in worker threads.
+``mount`` and ``unmount`` in pairs, then ``remove``. A mounted volume stays so when the engine ends:
+after its restart the pair may be ended by an ``unmount`` on a new object. ``path`` tells where a
+mounted volume is on the host and never blocks. All other calls may; they run in worker threads, at
+any time and several at once for different volumes.
+
+Errors are those of ``firkin.errdefs``; an ``OSError`` is told to the user with what was attempted.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ class Driver(Protocol):
     """Keeps volumes. See the module's text for the lifecycle."""
 
     name: str
+    exclusive: bool
+    """Whether this engine makes all volumes there are. Then those in ``list`` that the engine does
+    not know are leftovers of a killed one and are removed; else they are taken as volumes."""
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         """Make a volume; an existing one stays as it is.
@@ -24,7 +31,10 @@ class Driver(Protocol):
         ...
 
     def mount(self, name: str, options: Mapping[str, str]) -> str:
-        """Make the volume usable on this host and return its directory."""
+        """Make the volume usable on this host and return its directory.
+
+        Raises ``NotFound`` for a volume that is not there.
+        """
         ...
 
     def unmount(self, name: str) -> None:

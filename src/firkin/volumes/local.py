@@ -14,6 +14,7 @@ class Local:
     """Volumes at ``ROOT/NAME/_data``."""
 
     name = "local"
+    exclusive = True
 
     def __init__(self, root: str) -> None:
         self._root = root

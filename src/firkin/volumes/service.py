@@ -48,7 +48,9 @@ class Service:
         self._drivers = {driver.name: driver for driver in installed}
         self._records: dict[str, Record] = {}
         self._users: dict[str, set[str]] = {}
+        self._mounted: dict[str, set[str]] = {}
         self._lock = asyncio.Lock()
+        self._mounting = asyncio.Lock()
 
     async def start(self) -> None:
         """Read the database and drop what is on the disk without being in it.
@@ -86,6 +88,8 @@ class Service:
             self._users.setdefault(name, set()).add(container)
         for kind, driver in self._drivers.items():
             known = {r.name for r in records if r.driver == kind}
+            if not driver.exclusive:
+                continue
             for name in await asyncio.to_thread(driver.list):
                 if name not in known:
                     await asyncio.to_thread(driver.remove, name)
@@ -217,10 +221,33 @@ class Service:
                     del self._users[name]
         return used
 
-    async def mount(self, name: str) -> str:
-        """The volume's directory, ready for use."""
+    async def mount(self, name: str, user: str) -> str:
+        """The volume's directory, ready for use until ``user`` has called :meth:`unmount`."""
         record = self.get(name)
-        return await asyncio.to_thread(self._driver(record.driver).mount, name, record.options)
+        driver = self._driver(record.driver)
+        async with self._mounting:
+            users = self._mounted.setdefault(name, set())
+            if not users:
+                with failures.told(f"mount volume {name}"):
+                    await asyncio.to_thread(driver.mount, name, record.options)
+            users.add(user)
+        return driver.path(name)
+
+    async def unmount(self, name: str, user: str) -> None:
+        """``user`` needs the volume no more. Idempotent."""
+        record = self.get(name)
+        async with self._mounting:
+            users = self._mounted.get(name, set())
+            users.discard(user)
+            if name in self._mounted and not users:
+                del self._mounted[name]
+                with failures.told(f"unmount volume {name}"):
+                    await asyncio.to_thread(self._driver(record.driver).unmount, name)
+
+    def adopt(self, name: str, user: str) -> None:
+        """``user`` has had the volume mounted since before this engine was started."""
+        if name in self._records:
+            self._mounted.setdefault(name, set()).add(user)
 
     def mountpoint(self, name: str) -> str:
         """The volume's directory on the host."""

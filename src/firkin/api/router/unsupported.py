@@ -12,12 +12,6 @@ ROUTES = routes.Routes()
 _OPERATIONS = {
     "the build of images": ["POST /build", "POST /build/prune", "POST /build/cancel",
                             "POST /session", "POST /grpc"],
-    "container files (cp, diff, export)": [
-        "GET /containers/{id}/archive", "HEAD /containers/{id}/archive",
-        "PUT /containers/{id}/archive", "GET /containers/{id}/changes",
-        "GET /containers/{id}/export",
-    ],
-    "process lists": ["GET /containers/{id}/top"],
     "volume updates": ["PUT /volumes/{name}"],
     "image attestations": ["GET /images/{name...}/attestations"],
     "managed plugins": [

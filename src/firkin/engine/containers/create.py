@@ -128,8 +128,12 @@ async def _copy_up(core: engine.Core, container_id: str, record: model.Record) -
     await rootfs_of.mount(core, container_id, rootfs)
     try:
         for planned in wanted:
-            target = await core.volumes.mount(planned.name)
-            await asyncio.to_thread(copyup.copy_up, rootfs, planned.destination, target)
+            user = f"{container_id}/copy-up"
+            target = await core.volumes.mount(planned.name, user)
+            try:
+                await asyncio.to_thread(copyup.copy_up, rootfs, planned.destination, target)
+            finally:
+                await core.volumes.unmount(planned.name, user)
     finally:
         await asyncio.to_thread(kernel.unmount, rootfs)
         os.rmdir(rootfs)

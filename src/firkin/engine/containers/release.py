@@ -8,8 +8,9 @@ import os
 import shutil
 import signal
 
+from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import model, specs
+from firkin.engine.containers import model, sources, specs
 from firkin.linux import cgroup
 from firkin.linux import mount as kernel
 
@@ -23,9 +24,14 @@ async def release(core: engine.Core, container: model.Container) -> None:
     bundle = core.bundle(container.id)
     runtime_work = core.runtime(container.record.runtime).delete(container.id)
     network_work = core.network.release(container.id)
-    results = await asyncio.gather(runtime_work, network_work, return_exceptions=True)
+    gathered = await asyncio.gather(runtime_work, network_work, return_exceptions=True)
+    results: list[BaseException | None] = list(gathered)
     group = specs.cgroup_path(core, container)
     await asyncio.to_thread(_clear, core.host.cgroup, bundle, group)
+    try:
+        await sources.release(core, container, container.id)
+    except errdefs.FirkinError as error:
+        results.append(error)
     for result in results:
         if isinstance(result, BaseException):
             raise result

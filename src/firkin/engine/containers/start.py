@@ -23,6 +23,7 @@ from firkin.engine.containers import (
     netmode,
     release,
     remove,
+    sources,
     specs,
 )
 from firkin.linux import failures, pidfd
@@ -97,10 +98,10 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         await asyncio.to_thread(_fresh_directory, bundle)
         rootfs = os.path.join(bundle, "rootfs")
         os.mkdir(rootfs, mode=0o755)
-        endpoint, _, sources = await _all(
+        endpoint, _, found = await _all(
             _connect(core, container),
             rootfs_of.mount(core, container.id, rootfs),
-            _volumes(core, container),
+            sources.acquire(core, container, container.id),
         )
         if record.host.ipc_mode == "shareable":
             shm = specs.shm_path(core, container.id)
@@ -118,7 +119,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
             core,
             container,
             rootfs=rootfs,
-            sources=sources,
+            sources=found,
             etc=etc,
             endpoint=endpoint,
         )
@@ -159,6 +160,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         )
         await core.containers.save(container, running)
         undo.pop_all()
+    sources.tell(core, container, "mount")
     container.move(model.Status.RUNNING)
     container.state = running
     core.supervisor.follow(core, container)
@@ -211,26 +213,6 @@ async def _connect(core: engine.Core, container: model.Container) -> network.End
     )
     emit.network(core, container, "connect")
     return endpoint
-
-
-async def _volumes(core: engine.Core, container: model.Container) -> dict[str, str]:
-    sources = {}
-    for planned in container.record.mounts:
-        if planned.type == "volume":
-            sources[planned.destination] = await core.volumes.mount(planned.name)
-            emit.volume(
-                core, planned.name, "mount",
-                container=container.id, destination=planned.destination,
-                **{"read/write": str(planned.rw).lower(), "propagation": planned.propagation},
-            )  # fmt: skip
-        elif planned.type == "bind":
-            sources[planned.destination] = planned.source
-            if not os.path.lexists(planned.source):
-                raise errdefs.InvalidParameter(
-                    f"invalid mount config for type 'bind': bind source path does not exist: "
-                    f"{planned.source}"
-                )
-    return sources
 
 
 def _etc_files(

@@ -33,7 +33,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
             "cowardly refusing to save to a terminal. Use the -o flag or redirect"
         )
     if path:
-        _check_target(path)
+        check_target(path)
     response = images.save(cli.client, args, common.platform(values.text("platform")))
     if path:
         write_file(path, response.chunks())
@@ -45,7 +45,8 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     return 0
 
 
-def _check_target(path: str) -> None:
+def check_target(path: str) -> None:
+    """Raise ``CliError`` for a path that no file can be written to."""
     if os.path.isdir(path):
         raise errors.CliError(f'invalid output path: "{path}" is a directory, name a file in it')
     directory = os.path.dirname(path) or "."

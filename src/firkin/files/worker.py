@@ -1,0 +1,573 @@
+"""The confined worker that reads and writes files of a container (or of a volume).
+
+Run by ``firkin.files.process``, one process per operation. A container may change its own tree
+while the worker is in it: a link may be put where a directory was a moment before. Checking paths
+can't win that race, so paths are not what protects the host:
+
+1. *The worker has no host to reach.* It first gives itself a mount namespace that holds nothing
+   but the container's mounts. Of a running container that is a copy of its own mount namespace
+   (setns, then unshare: later mounts of the container are not seen, its tmpfs and nested mounts
+   are). Of one that does not run it is the root file system and the mounts of its record,
+   assembled at places that are resolved inside the root (openat2, RESOLVE_IN_ROOT); then
+   pivot_root makes it the root and the old one is detached. "/" is the top of that namespace, so
+   ``..``, absolute links and links swapped at any moment lead to files of the container: no other
+   file has a name. Hard links need no thought: one can only be made within a file system that is
+   mounted there.
+2. *No way around names.* The magic links of a procfs (/proc/PID/root) could name what is mounted
+   elsewhere, so pseudo file systems are unmounted from the copy, which only the worker has. All
+   inherited descriptors but standard ones are closed.
+3. *None of the container's code is run.* Everything is imported before the namespace is entered,
+   then the import system is emptied; no name service, locale or other plug-in is looked up after
+   that. (A worker that loads a library by name in there hands its privileges to the container.)
+4. *Little to win.* The process keeps the capabilities that owners, modes, devices and file
+   capabilities take, all of which a container's root has by default, and loses mounts, sockets and
+   new programs by a system call filter (``firkin.linux.confine``) before it looks at any name or
+   any byte of an archive.
+
+Standard input is the archive to be written. Standard output begins with one line of JSON, the
+answer; the archive that was asked for follows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import locale
+import os
+import posixpath
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from firkin.linux import confine, libarchive, syscalls
+from firkin.linux import mount as mounts
+from firkin.wire import tarpack
+
+MEMORY = 1 << 30
+FILES = 2048
+_CHUNK = 1 << 20
+_LINKS = 255
+_DEPTH = FILES - 64
+_PSEUDO = frozenset(
+    {
+        "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "debugfs", "tracefs", "bpf",
+        "securityfs", "configfs", "pstore", "efivarfs", "binfmt_misc", "autofs", "fusectl",
+        "selinuxfs", "nsfs", "rpc_pipefs",
+    }
+)  # fmt: skip
+_CAPABILITIES = (
+    confine.CAP_CHOWN,
+    confine.CAP_DAC_OVERRIDE,
+    confine.CAP_FOWNER,
+    confine.CAP_FSETID,
+    confine.CAP_MKNOD,
+    confine.CAP_SETFCAP,
+)
+
+
+class Refused(Exception):
+    """The request can't be met. ``kind`` is one of the words of ``firkin.files.process``."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+# The view
+
+
+def enter(pidfd: int) -> None:
+    """Make a copy of a process's mount namespace, without pseudo file systems, our own."""
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
+    for _ in range(3):
+        found = _pseudo(proc)
+        if not found:
+            break
+        for point in reversed(found):
+            with contextlib.suppress(OSError):
+                mounts.unmount(point)
+    else:
+        raise Refused("failed", "a pseudo file system of the container can't be left out")
+    os.close(proc)
+    os.chdir("/")
+
+
+def _pseudo(proc: int) -> list[str]:
+    fd = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    with open(fd, encoding="utf-8", errors="surrogateescape") as lines:
+        found = []
+        for line in lines:
+            head, _, tail = line.partition(" - ")
+            if tail.split(" ", 1)[0] in _PSEUDO:
+                found.append(mounts.unescape(head.split(" ", 5)[4]))
+        return found
+
+
+def assemble(spec: dict[str, Any]) -> None:
+    """Mount the root file system and what belongs into it, and make it the root."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
+    root: str = spec["root"]
+    mounts.mount(root, root, flags=mounts.MS_BIND)
+    for wanted in spec.get("mounts", ()):
+        _mount(root, wanted)
+    os.chdir(root)
+    if spec.get("readonly"):
+        top = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        syscalls.mount_setattr(top, syscalls.MOUNT_ATTR_RDONLY)
+        os.close(top)
+    syscalls.pivot_root(".", ".")
+    syscalls.check(syscalls.libc.umount2(b".", mounts.MNT_DETACH), "umount")
+    os.chdir("/")
+
+
+def _mount(root: str, wanted: dict[str, Any]) -> None:
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree = syscalls.open_tree(wanted["source"], recursive=wanted["recursive"])
+    try:
+        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        place = make_place(top, wanted["destination"], is_directory=is_directory)
+        try:
+            if not wanted["rw"]:
+                syscalls.mount_setattr(tree, syscalls.MOUNT_ATTR_RDONLY)
+            syscalls.move_mount(tree, place)
+        finally:
+            os.close(place)
+    finally:
+        os.close(tree)
+        os.close(top)
+
+
+def make_place(root: int, path: str, *, is_directory: bool) -> int:
+    """A mount point inside ``root``, made where it is missing, as an O_PATH descriptor."""
+    inside = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    at = os.dup(root)
+    for index, part in enumerate(parts):
+        so_far = "/".join(parts[: index + 1])
+        last = index + 1 == len(parts)
+        for _ in range(2):
+            try:
+                found = syscalls.openat2(root, so_far, os.O_PATH, resolve=inside)
+                break
+            except FileNotFoundError:
+                if last and not is_directory:
+                    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=at))
+                else:
+                    os.mkdir(part, 0o755, dir_fd=at)
+        else:
+            raise Refused("failed", f"the mount point {path} can't be made")
+        os.close(at)
+        at = found
+    return at
+
+
+# Reading
+
+
+def real(path: str) -> str:
+    """``path`` with its symbolic links followed, as far as there is something."""
+    pending = [part for part in path.split("/") if part not in ("", ".")]
+    done = ""
+    hops = 0
+    while pending:
+        part = pending.pop(0)
+        if part == "..":
+            done = posixpath.dirname(done).rstrip("/")
+            continue
+        here = f"{done}/{part}"
+        try:
+            target = os.readlink(here)
+        except OSError:
+            done = here
+            continue
+        hops += 1
+        if hops > _LINKS:
+            raise Refused("invalid", f"too many symbolic links in {path}")
+        if target.startswith("/"):
+            done = ""
+        pending[:0] = [part for part in target.split("/") if part not in ("", ".")]
+    return done or "/"
+
+
+def describe(path: str) -> dict[str, Any]:
+    """What is at ``path``, a symbolic link at its end not followed unless a slash is after it."""
+    status = _lstat(path)
+    link = stat.S_ISLNK(status.st_mode)
+    return {
+        "name": posixpath.basename(path.rstrip("/")) or "/",
+        "size": status.st_size,
+        "mode": status.st_mode,
+        "mtime": status.st_mtime_ns,
+        "target": real(path) if link else "",
+    }
+
+
+def _lstat(path: str) -> os.stat_result:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        raise Refused("missing", "") from None
+    except NotADirectoryError:
+        raise Refused("invalid", f"{path}: not a directory") from None
+    except OSError as error:
+        raise Refused("invalid", f"{path}: {error.strerror}") from None
+
+
+class Output:
+    """Standard output, written through a small buffer so that headers need no call each."""
+
+    def __init__(self) -> None:
+        self._pending: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size > 1 << 16:
+            self.flush()
+
+    def flush(self) -> None:
+        data = memoryview(b"".join(self._pending))
+        self._pending, self._size = [], 0
+        while data:
+            data = data[os.write(1, data) :]
+
+    def file(self, fd: int, start: int, size: int) -> None:
+        """Exactly ``size`` bytes of a file; zeros where it has become shorter."""
+        if size <= 1 << 14:
+            data = os.pread(fd, size, start)
+            self.write(data + bytes(size - len(data)))
+            return
+        self.flush()
+        end = start + size
+        while start < end:
+            sent = os.sendfile(1, fd, start, min(_CHUNK, end - start))
+            if not sent:
+                break
+            start += sent
+        while start < end:
+            self.write(bytes(min(_CHUNK, end - start)))
+            start += min(_CHUNK, end - start)
+
+
+class Packer:
+    """Writes a tree as a tar. No link is followed below its top."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def pack(self, path: str, name: bytes, *, top: bool = True) -> None:
+        """The file or directory at ``path`` under ``name``; ``top`` false leaves out its entry."""
+        status = os.lstat(path)
+        if stat.S_ISDIR(status.st_mode):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._directory(fd, name, top, 0)
+            finally:
+                os.close(fd)
+        else:
+            parent = os.open(posixpath.dirname(path) or "/", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._entry(parent, posixpath.basename(path), name, status, 0)
+            finally:
+                os.close(parent)
+        self._out.write(tarpack.END)
+        self._out.flush()
+
+    def _directory(self, fd: int, name: bytes, shown: bool, depth: int) -> None:
+        if depth > _DEPTH:
+            raise Refused("invalid", f"directories are nested deeper than {_DEPTH}")
+        if shown:
+            status = os.fstat(fd)
+            more = _attributes(fd)
+            text = name if name.endswith(b"/") else name + b"/"
+            self._out.write(tarpack.header(text, status, tarpack.DIRECTORY, more=more))
+        prefix = name if not name or name.endswith(b"/") else name + b"/"
+        for entry in sorted(os.listdir(fd)):
+            try:
+                status = os.stat(entry, dir_fd=fd, follow_symlinks=False)
+                self._entry(fd, entry, prefix + os.fsencode(entry), status, depth + 1)
+            except FileNotFoundError:
+                continue  # gone meanwhile
+
+    def _entry(
+        self, parent: int, entry: str, name: bytes, status: os.stat_result, depth: int
+    ) -> None:
+        flag = tarpack.kind(status.st_mode)
+        if flag == tarpack.DIRECTORY:
+            fd = os.open(entry, _FLAGS | os.O_DIRECTORY, dir_fd=parent)
+            try:
+                self._directory(fd, name, True, depth)
+            finally:
+                os.close(fd)
+            return
+        if not flag:
+            return
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), name)
+            if first != name:
+                self._out.write(tarpack.header(name, status, tarpack.HARDLINK, link=first))
+                return
+        if flag == tarpack.FILE:
+            self._file(parent, entry, name)
+        elif flag == tarpack.SYMLINK:
+            link = os.fsencode(os.readlink(entry, dir_fd=parent))
+            self._out.write(tarpack.header(name, status, flag, link=link))
+        else:
+            self._out.write(tarpack.header(name, status, flag))
+
+    def _file(self, parent: int, entry: str, name: bytes) -> None:
+        fd = os.open(entry, _FLAGS, dir_fd=parent)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return  # something else was put in its place
+            size, more = status.st_size, _attributes(fd)
+            out = self._out
+            if size >= tarpack.SPARSE_FROM and status.st_blocks * 512 < size:
+                parts = tarpack.extents(fd, size)
+                records, stored, table = tarpack.sparse(name, size, parts)
+                total = len(table) + sum(length for _, length in parts)
+                more.update(records)
+                out.write(tarpack.header(stored, status, tarpack.FILE, size=total, more=more))
+                out.write(table)
+                for start, length in parts:
+                    out.file(fd, start, length)
+                out.write(tarpack.padding(total))
+                return
+            out.write(tarpack.header(name, status, tarpack.FILE, size=size, more=more))
+            out.file(fd, 0, size)
+            out.write(tarpack.padding(size))
+        finally:
+            os.close(fd)
+
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+def _attributes(fd: int) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(fd):
+            if name == "security.capability" or name.startswith("user."):
+                found[b"SCHILY.xattr." + os.fsencode(name)] = os.getxattr(fd, name)
+    return found
+
+
+# Writing
+
+
+class Unpacker:
+    """Extracts standard input into the working directory."""
+
+    def __init__(self, lib: libarchive.Libarchive, spec: dict[str, Any]) -> None:
+        self._lib = lib
+        self._keep_kinds: bool = spec.get("no_overwrite", False)
+        self._owner: tuple[int, int] | None = spec.get("owner")
+        self.entries = 0
+        self.size = 0
+
+    def run(self) -> None:
+        lib = self._lib
+        reader, disk = lib.read_new(), lib.disk_new()
+        entry = lib.entry_new(reader)
+        lib.read_tar(reader)
+        lib.read_empty(reader)
+        for code in (libarchive.GZIP, libarchive.BZIP2, libarchive.XZ, libarchive.ZSTD):
+            lib.read_filter(reader, code)
+        lib.disk_options(
+            disk, libarchive.OWNER | libarchive.PERM | libarchive.TIME | libarchive.XATTR
+        )
+        if lib.read_open_fd(reader, 0, _CHUNK) != libarchive.OK:
+            raise self._bad("not a tar archive", reader)
+        while (result := lib.read_next(reader, entry)) != libarchive.EOF:
+            if result < libarchive.WARN:
+                where = (
+                    f"damaged after {self.entries} entries" if self.entries else "no tar archive"
+                )
+                raise self._bad(where, reader)
+            self.entries += 1
+            self._entry(reader, disk, entry)
+        if lib.close(disk) != libarchive.OK:
+            raise self._failure("the archive", disk)
+        while os.read(0, _CHUNK):
+            pass
+
+    def _bad(self, what: str, reader: Any) -> Refused:
+        reason = (self._lib.error(reader) or b"unknown error").decode("utf-8", "backslashreplace")
+        return Refused("invalid", f"the archive can't be read: {what}: {reason[:500]}")
+
+    def _failure(self, what: str, disk: Any) -> Refused:
+        number = self._lib.errno(disk)
+        text = (self._lib.error(disk) or b"unknown error").decode("utf-8", "backslashreplace")
+        if number == errno.EROFS:
+            return Refused("readonly", "")
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            return Refused("full", f"{what}: no space left on the device")
+        return Refused("invalid", f"cannot extract {what}: {text[:500]}")
+
+    def _entry(self, reader: Any, disk: Any, entry: Any) -> None:
+        lib = self._lib
+        raw: bytes = lib.pathname(entry) or b""
+        shown = repr(raw[:300].decode("utf-8", "backslashreplace"))
+        name = self._inside(raw, shown)
+        lib.set_pathname(entry, name)
+        link = lib.hardlink(entry)
+        if link is not None:
+            lib.set_hardlink(entry, self._inside(link, shown))
+        is_directory = lib.filetype(entry) == stat.S_IFDIR and link is None
+        self._make_way(name, shown, is_directory)
+        if self._owner is not None:
+            lib.set_uid(entry, self._owner[0])
+            lib.set_gid(entry, self._owner[1])
+        if lib.xattr_count(entry):
+            lib.keep_plain_attributes(entry)
+        if link is None and lib.filetype(entry) == stat.S_IFREG:
+            self.size += lib.size(entry)
+        if lib.read_extract(reader, entry, disk) != libarchive.OK:
+            if lib.errno(disk) == 0 and lib.error(disk) is None:
+                raise self._bad(f"at {shown}", reader)
+            raise self._failure(shown, disk)
+
+    def _inside(self, raw: bytes, shown: str) -> bytes:
+        """A name below the target. Raises for one that means something above it."""
+        parts: list[bytes] = []
+        for part in raw.split(b"/"):
+            if part == b"..":
+                if not parts:
+                    raise Refused(
+                        "invalid", f"the archive's entry {shown} is outside of the target"
+                    )
+                parts.pop()
+            elif part not in (b"", b"."):
+                parts.append(part)
+        return b"/".join(parts) or b"."
+
+    def _make_way(self, name: bytes, shown: str, is_directory: bool) -> None:
+        """Remove what an entry replaces, by the rules of the Engine API."""
+        try:
+            there = os.lstat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        was_directory = stat.S_ISDIR(there.st_mode)
+        if was_directory and is_directory:
+            return
+        if self._keep_kinds and was_directory != is_directory:
+            what = (
+                ("directory", "non-directory") if was_directory else ("non-directory", "directory")
+            )
+            raise Refused("invalid", f"cannot overwrite {what[0]} {shown} with {what[1]}")
+        try:
+            if was_directory:
+                shutil.rmtree(name)
+            else:
+                os.unlink(name)
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise Refused("readonly", "") from None
+            raise Refused("invalid", f"cannot replace {shown}: {error.strerror}") from None
+
+
+# The operations
+
+
+def _answer(value: dict[str, Any]) -> None:
+    data = memoryview(json.dumps(value).encode() + b"\n")
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _read(spec: dict[str, Any]) -> None:
+    path: str = spec["path"]
+    found = describe(path)
+    _answer({"stat": found})
+    base = posixpath.basename(path.rstrip("/"))
+    place = path if stat.S_ISDIR(found["mode"]) else path.rstrip("/")
+    Packer(Output()).pack(place, os.fsencode(base or "/"))
+
+
+def _export(spec: dict[str, Any]) -> None:
+    _answer({})
+    Packer(Output()).pack("/", b"", top=False)
+
+
+def _write(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
+    path: str = spec["path"]
+    try:
+        target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Refused("missing", "") from None
+    except NotADirectoryError:
+        raise Refused("invalid", "extraction point is not a directory") from None
+    if os.fstatvfs(target).f_flag & os.ST_RDONLY:
+        raise Refused("readonly", "")
+    os.fchdir(target)
+    os.close(target)
+    unpacker = Unpacker(lib, spec)
+    unpacker.run()
+    _answer({"entries": unpacker.entries, "size": unpacker.size})
+
+
+def _run(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
+    operation = spec["operation"]
+    if operation == "stat":
+        _answer({"stat": describe(spec["path"])})
+    elif operation == "read":
+        _read(spec)
+    elif operation == "export":
+        _export(spec)
+    else:
+        _write(spec, lib)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except Refused as refusal:
+        _answer({"kind": refusal.kind, "error": str(refusal)})
+        os._exit(1)
+    except BrokenPipeError:
+        os._exit(1)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = "full" if full else "readonly" if error.errno == errno.EROFS else "failed"
+        _fail(kind, f"{error.filename or 'files'}: {error.strerror or error}")
+    except MemoryError:
+        _fail("failed", f"it takes more than {MEMORY >> 20} MiB of memory")
+    except Exception as error:
+        _fail("failed", f"{type(error).__name__}: {error}")
+
+
+def _fail(kind: str, text: str) -> NoReturn:
+    os.write(2, json.dumps({"kind": kind, "error": text[:2000]}).encode())
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one operation, then end: status 0, or 1 with the reason on standard output or error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    os.umask(0o022)
+    with _told():
+        spec = json.loads(arguments[0])
+        lib = libarchive.Libarchive()
+        confine.last_capability()
+        sys.meta_path.clear()
+        sys.path.clear()
+        if "pidfd" in spec:
+            enter(spec["pidfd"])
+        else:
+            assemble(spec)
+        confine.confine(None, _CAPABILITIES, memory=MEMORY, file_size=-1, files=FILES)
+        _run(spec, lib)
+    os._exit(0)
