@@ -297,7 +297,7 @@ class ImageService:
     async def prune(self, wanted: filters.Filters | None, in_use: InUse) -> tuple[DeleteItems, int]:
         """ImagePrune: nameless images without a container, or with dangling=false all unused.
 
-        Returns the steps and the bytes freed.
+        What cut pulls have left goes too. Returns the steps and the bytes freed.
         """
         wanted = dict(wanted or {})
         filters.check(wanted, filters.PRUNE)
@@ -317,9 +317,10 @@ class ImageService:
                     items += await self._remover.remove(image.id, True, False, in_use)
                 except errdefs.Conflict:
                     continue
+        begun = await self.collector.forget_pending()
         await self.collector.collect()
         after = (await self.usage()).layers
-        return items, max(0, before - after)
+        return items, max(0, before - after) + begun
 
     async def create_rootfs(self, image: types.Image, key: str) -> Mounts:
         """A writable tree on top of ``image`` for the container ``key``; what to mount for it."""

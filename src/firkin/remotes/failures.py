@@ -93,7 +93,8 @@ def from_exception(error: BaseException, registry: str, what: str) -> errdefs.Fi
             f"authority into /etc/firkin/certs.d/{registry}/ca.crt, or, at your own risk, add "
             f"{registry} to insecure-registries in daemon.json"
         )
-    failed = _caused(error, ssl.SSLError)
+    # aiohttp's own errors of TLS are an SSLError too, without its members.
+    failed = _caused(getattr(error, "os_error", error), ssl.SSLError)
     if failed is not None:
         reason = str(getattr(failed, "reason", "") or failed)
         if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
@@ -123,6 +124,11 @@ def from_exception(error: BaseException, registry: str, what: str) -> errdefs.Fi
         )
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return errdefs.Unavailable(f"{start}: it does not answer in time: check the network")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return errdefs.Unavailable(
+            f"{start}: it closed the connection without an answer: if it wants a certificate of "
+            f"this client, put client.cert and client.key into /etc/firkin/certs.d/{registry}/"
+        )
     if isinstance(error, aiohttp.ClientError | OSError):
         return errdefs.Unavailable(f"{start}: {_reason(error)}")
     raise error
@@ -147,6 +153,4 @@ def _reason(error: BaseException) -> str:
         words = {111: "connection refused", 113: "no route to host", 101: "network is unreachable",
                  104: "connection reset by peer"}  # fmt: skip
         return words.get(inner.errno, inner.strerror or str(inner))
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "it closed the connection"
     return _clean(str(error)) or type(error).__name__

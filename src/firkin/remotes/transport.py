@@ -359,13 +359,14 @@ class Conversation:
             realm, bearer.parameters.get("service", ""), asked, self._credentials, offline=offline
         )
         host = urllib.parse.urlsplit(realm).netloc
-        method, data = ("GET", None) if wanted.form is None else ("POST", wanted.form)
+        headers, data = dict(wanted.headers), None
+        if wanted.form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            data = urllib.parse.urlencode(wanted.form).encode()
+        method = "GET" if data is None else "POST"
         for attempt in range(1, self._transport.settings.attempts + 1):
             try:
-                authorization = wanted.headers.get("Authorization", "")
-                headers = {"Authorization": authorization} if authorization else {}
-                form = aiohttp.FormData(data) if data is not None else None
-                response = await self._hop(method, wanted.url, headers, form, "")
+                response = await self._hop(method, wanted.url, headers, data, "")
                 body = await _short(response, MAX_ANSWER)
             except _TROUBLE as error:
                 raise failures.from_exception(error, host, "the token service") from error

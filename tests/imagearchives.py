@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from firkin.images import service, unpack
+from firkin.remotes import config as config_
 from firkin.store import db
 
 Entry = tuple[tarfile.TarInfo, bytes]
@@ -97,7 +98,9 @@ class Home:
         self.events: list[tuple[str, str, dict[str, str]]] = []
         self._open: list[db.Database] = []
 
-    async def open(self, **limits: int) -> service.ImageService:
+    async def open(
+        self, settings: config_.Settings | None = None, **limits: int
+    ) -> service.ImageService:
         database = db.Database.open(str(self.path / "db"))
         self._open.append(database)
         return await service.ImageService.open(
@@ -106,6 +109,7 @@ class Home:
             driver=self.driver,
             on_event=lambda *event: self.events.append(event),
             limits=unpack.Limits(**limits),
+            settings=settings,
         )
 
     def close(self) -> None:
