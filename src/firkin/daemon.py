@@ -14,10 +14,10 @@ import sys
 import uvloop
 
 from firkin import errdefs, extensions
-from firkin.api import listeners, secure, server
+from firkin.api import authorization, listeners, secure, server
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags, registries, reload, restore
+from firkin.engine import flags, logbook, registries, reload, restore, stacks
 from firkin.engine import host as hosts
 from firkin.engine.containers import health, registry, remove, start, stats, supervise
 from firkin.events import exchange
@@ -189,6 +189,7 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    authorization.check(config)
     doors = listeners.listen(config.hosts or [DEFAULT_HOST], config.group, config.policy)
     encrypted = any(door.secure for door in doors)
     certificates = secure.Certificates(config) if encrypted else None
@@ -198,6 +199,9 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     for door in doors:
         await api.listen(door)
         log.info("API listen on %s", door.name)
+    if config.metrics_addr:
+        await api.measure(config.metrics_addr)
+    loop.add_signal_handler(signal.SIGUSR1, stacks.dump, config.exec_root)
     loop.add_signal_handler(signal.SIGHUP, reload.reload, core, words, [api.reload])
     core.events.publish("daemon", "start", core.engine_id, {"name": core.host.hostname})
     systemd.notify("READY=1", f"MAINPID={os.getpid()}")
@@ -221,9 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         config = flags.parse(words)
         if config is None:
             return 0
-        logging.basicConfig(
-            level=config.logging_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        logbook.open_log(config)
         if os.geteuid() != 0:
             raise errdefs.Forbidden("firkind needs root: run it with sudo")
         lock = _lock(config.data_root)

@@ -34,6 +34,9 @@ class Call:
         self.version = version
         self._variables = variables
         self._query = request.query
+        self._body: bytes | None = None
+        self.plain = False
+        """Whether the body, which is not declared as JSON, must not be taken as JSON."""
 
     def var(self, name: str) -> str:
         """A variable of the path."""
@@ -72,6 +75,8 @@ class Call:
 
     async def body(self) -> bytes:
         """The whole body. Raises ``InvalidParameter`` beyond :data:`MAX_BODY`."""
+        if self._body is not None:
+            return self._body
         declared = self.request.content_length
         if declared is not None and declared > MAX_BODY:
             raise errdefs.InvalidParameter(f"the request body exceeds {MAX_BODY} bytes")
@@ -80,11 +85,16 @@ class Call:
             data += chunk
             if len(data) > MAX_BODY:
                 raise errdefs.InvalidParameter(f"the request body exceeds {MAX_BODY} bytes")
-        return bytes(data)
+        self._body = bytes(data)
+        return self._body
 
     async def json(self, kind: type[T], *, optional: bool = False) -> T:
         """The body as a wire type. Raises ``InvalidParameter``."""
         data = await self.body()
+        if self.plain and data:
+            raise errdefs.InvalidParameter(
+                f"unsupported Content-Type: {self.request.content_type}; must be 'application/json'"
+            )
         if not data.strip():
             if optional:
                 return base.convert(kind, {})
@@ -93,7 +103,13 @@ class Call:
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body piece by piece."""
+        if self._body is not None:
+            return _pieces(self._body)
         return self.request.content.iter_chunked(1 << 20)
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def reply(value: Any, status: int = 200) -> web.Response:

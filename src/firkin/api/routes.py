@@ -29,6 +29,11 @@ class Route(NamedTuple):
     handler: Handler
     stream: bool
 
+    @property
+    def head(self) -> str:
+        """The first segment of the path."""
+        return self.path.split("/", 2)[1]
+
 
 class Routes:
     """Collects routes; used as a decorator by the modules in ``firkin.api.router``."""

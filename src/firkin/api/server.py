@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
+import secrets
 import socket
+import time
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 import firkin
 from firkin import errdefs
-from firkin.api import call, connection, hijack, listeners, routes, secure, status, versions
+from firkin.api import (
+    authorization,
+    call,
+    connection,
+    hijack,
+    listeners,
+    routes,
+    secure,
+    status,
+    versions,
+)
 from firkin.api.router import (
     archive,
     containers,
+    debug,
     exec,
     images,
     networks,
@@ -26,7 +41,11 @@ from firkin.api.router import (
 )
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
+from firkin.engine import logbook
 from firkin.linux import tasks
+
+if TYPE_CHECKING:
+    from firkin.api import metrics
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +70,7 @@ def table() -> routes.Routes:
         registries,
         volumes,
         system,
+        debug,
         unsupported,
     ):
         found.merge(module.ROUTES)
@@ -68,6 +88,16 @@ class Server:
         self._server = web.Server(self._handle, handler_cancellation=True)
         self._listeners: list[asyncio.Server] = []
         self._paths: list[str] = []
+        self._metrics: metrics.Metrics | None = None
+        self._run = secrets.token_hex(3)
+        self._counter = itertools.count(1)
+
+    async def measure(self, address: str) -> None:
+        """Measure from now on, and serve the metrics at ``ADDRESS:PORT``. Raises ``System``."""
+        from firkin.api import metrics
+
+        self._metrics = metrics.Metrics(self._core)
+        await self._metrics.listen(address)
 
     async def listen(self, listener: listeners.Listener) -> None:
         """Serve a listening socket; its path is removed at the end."""
@@ -100,26 +130,54 @@ class Server:
         return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        logbook.REQUEST.set(f"{self._run}{next(self._counter):x}")
         try:
             version, path = versions.split(request.rel_url.raw_path)
             route, variables = self._routes.find(request.method, path)
         except errdefs.FirkinError as error:
             return self._dressed(status.response(error))
         one = call.Call(self._core, request, version, variables)
+        began = time.monotonic()
         work = self._answer(route, one)
         if route.stream:
-            return await work
-        # The client may leave; what it asked for is done all the same, wholly or not at all.
-        return await asyncio.shield(self._tasks.spawn(work, f"{request.method} {path}"))
+            response = await work
+        else:
+            # The client may leave; what it asked for is done all the same, wholly or not at all.
+            response = await asyncio.shield(self._tasks.spawn(work, f"{request.method} {path}"))
+        seconds = time.monotonic() - began
+        log.debug("%s %s: %d in %.1f ms", request.method, path, response.status, seconds * 1000)
+        if self._metrics is not None:
+            self._metrics.observe(route, seconds, response.status)
+        return response
 
     async def _answer(self, route: routes.Route, one: call.Call) -> web.StreamResponse:
         try:
-            response = await route.handler(one)
+            if authorization.wanted(self._core):
+                response = await self._authorized(route, one)
+            else:
+                response = await route.handler(one)
         except ConnectionError:  # the client went away in the middle of its answer
             return hijack.Taken()
         except Exception as error:
             response = status.response(error)
         return response if response.prepared else self._dressed(response)
+
+    async def _authorized(self, route: routes.Route, one: call.Call) -> web.StreamResponse:
+        question = await authorization.request(one)
+        try:
+            response = await route.handler(one)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            response = status.response(error)
+        sent = response.prepared or isinstance(response, hijack.Taken)
+        try:
+            await authorization.response(self._core, question, response)
+        except errdefs.FirkinError as error:
+            if not sent:
+                raise
+            log.warning("%s, after the answer was sent", error)
+        return response
 
     def _dressed(self, response: web.StreamResponse) -> web.StreamResponse:
         response.headers.update(_HEADERS)
@@ -142,5 +200,7 @@ class Server:
                 os.unlink(path)
             except FileNotFoundError:
                 pass
+        if self._metrics is not None:
+            await self._metrics.close()
         await self._tasks.finish(30.0)
         await self._server.shutdown(1.0)

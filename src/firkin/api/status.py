@@ -7,6 +7,7 @@ import logging
 from aiohttp import web
 
 from firkin import errdefs
+from firkin.engine import logbook
 from firkin.types import base
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ def of(error: BaseException) -> tuple[int, str]:
         for kind, status in _STATUS:
             if isinstance(error, kind):
                 return status, str(error)
-    return 500, "internal error: the engine's log has the details"
+    request = logbook.REQUEST.get()
+    which = f" (request {request})" if request else ""
+    return 500, f"internal error: the engine's log has the details{which}"
 
 
 def response(error: BaseException) -> web.Response:

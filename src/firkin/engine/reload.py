@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from firkin import errdefs
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags, registries
+from firkin.engine import flags, logbook, registries
 from firkin.linux import systemd
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def _apply(core: engine.Core, words: list[str], hooks: Sequence[Hook]) -> None:
             log.warning("reload: %s keeps %r until the engine is started again", shown, before)
     if found is not None and found != core.images.registries.settings:
         core.images.configure(found)
-    logging.getLogger().setLevel(core.config.logging_level)
+    logbook.quiet(core.config)
     for hook in hooks:
         hook(core.config)
     core.events.publish("daemon", "reload", core.engine_id, {"name": core.host.hostname})

@@ -74,7 +74,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "Plugins": {
             "Volume": core.volumes.names_of_drivers(),
             "Network": ["bridge", "host", "null"],
-            "Authorization": None,
+            "Authorization": config.authorization_plugins or None,
             "Log": ["json-file", "local", "none"],
         },
         "MemoryLimit": layout.has("memory"),

@@ -26,6 +26,8 @@ class Exchange:
         self._recent: collections.deque[event.Message] = collections.deque(maxlen=KEPT)
         self._queues: set[asyncio.Queue[event.Message | None]] = set()
         self._last = 0
+        self.published = 0
+        """How many events there were since the engine began."""
 
     def publish(self, kind: str, action: str, object_id: str, attributes: dict[str, str]) -> None:
         """Tell everybody that ``action`` happened to the object ``object_id`` of type ``kind``."""
@@ -38,6 +40,7 @@ class Exchange:
             time=now // 1_000_000_000,
             time_nano=now,
         )
+        self.published += 1
         self._recent.append(message)
         for queue in list(self._queues):
             try:
