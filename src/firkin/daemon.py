@@ -19,7 +19,7 @@ from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.engine import flags, logbook, registries, reload, restore, stacks
 from firkin.engine import host as hosts
-from firkin.engine.containers import health, registry, remove, start, stats, supervise
+from firkin.engine.containers import health, registry, remove, start, stats, supervise, tidy
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import cgroupdriver, inotify, systemd, tasks
@@ -173,6 +173,7 @@ async def _build(config: configuration.Config) -> engine.Core:
         containers=registry.Registry(rows.Containers(database)),
         watcher=inotify.Watcher(),
         tasks=tasks.Tasks("engine"),
+        tidier=tidy.Tidier(),
         supervisor=supervise.Supervisor(start.locked, remove.quietly),
         health=health.Health(),
         stats=stats.Sampler(),
@@ -211,6 +212,7 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     core.events.close()
     await api.close()
     await core.tasks.close()
+    await core.tidier.close()
     await core.containers.close()
     await core.network.close()
     await core.images.close()

@@ -18,7 +18,7 @@ from firkin.store import db
 from firkin.volumes import service as volumes
 
 if TYPE_CHECKING:
-    from firkin.engine.containers import execs, health, stats, supervise
+    from firkin.engine.containers import execs, health, stats, supervise, tidy
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class Core:
     containers: registry.Registry
     watcher: inotify.Watcher
     tasks: tasks.Tasks
+    tidier: tidy.Tidier
     supervisor: supervise.Supervisor
     health: health.Health
     stats: stats.Sampler

@@ -333,6 +333,17 @@ class ImageService:
         except errdefs.NotFound:
             return
 
+    async def forget_rootfs(self, key: str) -> str:
+        """Remove a container's tree from what is known; its directory, "" when there is none.
+
+        Removing that is the caller's business, once it is not mounted; the next engine does it
+        if the caller does not.
+        """
+        try:
+            return await self.snapshots.forget(key)
+        except errdefs.NotFound:
+            return ""
+
     async def usage(self) -> Usage:
         """Sizes for /system/df: layers counted once."""
         sizes = {

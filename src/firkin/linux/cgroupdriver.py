@@ -93,6 +93,13 @@ def group(driver: str, parent: str, container_id: str) -> Group:
     return Group(path, path)
 
 
+def path_of(spec: str) -> str:
+    """The group's path of a cgroupsPath, for either driver; "" for none."""
+    parent, colon, rest = spec.partition(":")
+    prefix, more, name = rest.partition(":")
+    return f"{_slice_path(parent)}/{prefix}-{name}.scope" if colon and more else spec
+
+
 def _slice_path(name: str) -> str:
     """Where systemd puts a slice: ``a-b.slice`` is /a.slice/a-b.slice."""
     if name == "-.slice":

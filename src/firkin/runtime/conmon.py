@@ -201,9 +201,11 @@ class Conmon:
         """See ``Runtime.kill_all``."""
         await self._oci.kill_all(container_id)
 
-    async def delete(self, container_id: str) -> None:
+    async def delete(self, container_id: str, *, ended: bool = False) -> None:
         """See ``Runtime.delete``."""
         self._commands.pop(container_id, None)
+        if ended and not self._systemd and await self._oci.forget(container_id):
+            return
         await self._oci.delete(container_id)
 
     async def version(self) -> str:

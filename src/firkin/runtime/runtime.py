@@ -139,6 +139,10 @@ class Runtime(Protocol):
         """Kill every process of the container at once."""
         ...
 
-    async def delete(self, container_id: str) -> None:
-        """Remove the container from the runtime, killing what still runs. Idempotent."""
+    async def delete(self, container_id: str, *, ended: bool = False) -> None:
+        """Remove the container from the runtime, killing what still runs. Idempotent.
+
+        ``ended``: the process and its monitor have ended, so there is nothing to kill, and the
+        caller will remove the group.
+        """
         ...

@@ -114,8 +114,11 @@ class Directories:
         return info
 
     async def remove(self, key: str) -> None:
-        info = await self._db.run(lambda c: rows.remove(c, key))
-        await self._thread(lambda: remove_tree(self._path(info)))
+        path = await self.forget(key)
+        await self._thread(lambda: remove_tree(path))
+
+    async def forget(self, key: str) -> str:
+        return self._path(await self._db.run(lambda c: rows.remove(c, key)))
 
     async def cleanup(self) -> int:
         known = {str(info.dir) for info in await self._db.run(rows.every)}

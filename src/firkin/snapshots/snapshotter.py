@@ -64,6 +64,9 @@ class Snapshotter(Protocol):
     async def remove(self, key: str) -> None:
         """Remove a snapshot that is nobody's parent, with its files."""
 
+    async def forget(self, key: str) -> str:
+        """The same without its files: returns their directory, which ``cleanup`` would remove."""
+
     async def stat(self, key: str) -> Info:
         """What is known about a snapshot."""
 

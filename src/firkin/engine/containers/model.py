@@ -128,7 +128,8 @@ class Container:
     ``lock`` is held by whoever changes its state, and never while waiting for a client or for the
     container to end. ``pidfd`` and ``monitor_fd`` are pidfds of its process and of its monitor
     while it runs, else -1. ``doomed`` counts the removals by force that are under way: it is not
-    started again meanwhile.
+    started again meanwhile. ``clean_end``: since its last start it has ended, and its monitor has
+    told how.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Container:
         self.restarting: asyncio.Task[None] | None = None
         self.started_monotonic = 0.0
         self.backoff = 0.0
+        self.clean_end = False
         self.doomed = 0
 
     @property

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import shutil
 import signal
 
 from firkin import errdefs
@@ -86,16 +83,18 @@ async def _kill(core: engine.Core, container: model.Container) -> None:
 
 
 async def erase(core: engine.Core, container: model.Container) -> None:
-    """Everything of a container that is not in memory; the caller holds the lock. Idempotent."""
+    """Everything of a container that is not in memory; the caller holds the lock. Idempotent.
+
+    Directories, mounts and groups go a little later: ``firkin.engine.containers.tidy``.
+    """
     execs.drop(core, container)
     for client in container.pending:
         client.abandon("the container was removed")
     container.pending.clear()
-    if os.path.exists(core.bundle(container.id)):
-        await release.release(core, container)
-    await core.images.remove_rootfs(container.id)
+    await release.shared(core, container)
+    tree = await core.images.forget_rootfs(container.id)
     await core.containers.drop(container)
-    await asyncio.to_thread(shutil.rmtree, core.home(container.id), ignore_errors=True)
+    core.tidier.later(core, container, tree)
 
 
 async def quietly(core: engine.Core, container: model.Container) -> None:

@@ -91,6 +91,7 @@ async def _failed(core: engine.Core, container: model.Container, error: BaseExce
 
 async def _launch(core: engine.Core, container: model.Container) -> None:
     record = container.record
+    container.clean_end = False
     chosen = core.runtime(record.runtime)
     bundle = core.bundle(container.id)
     async with contextlib.AsyncExitStack() as undo:

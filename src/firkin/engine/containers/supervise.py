@@ -73,14 +73,19 @@ class Supervisor:
             unwatch(container)
             core.health.end(container)
             again = await finish(core, container, found)
+            container.clean_end = found.known
+            leaves = container.record.host.auto_remove and not again
             try:
-                await release.release(core, container)
+                if leaves or container.doomed:
+                    await release.shared(core, container)  # the rest comes with the removal
+                else:
+                    await release.release(core, container, ended=container.clean_end)
             except errdefs.FirkinError as error:  # the next start, removal or engine tries again
                 log.error("not all of container %s is released: %s", container.short, error)
             emit.network(core, container, "disconnect")
         if again:
             self.schedule(core, container)
-        elif container.record.host.auto_remove:
+        elif leaves:
             await self._remove(core, container)
 
     def schedule(self, core: engine.Core, container: model.Container) -> None:
