@@ -19,10 +19,22 @@ from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.engine import flags, logbook, registries, reload, restore, stacks
 from firkin.engine import host as hosts
-from firkin.engine.containers import health, registry, remove, start, stats, supervise, tidy
+from firkin.engine.containers import (
+    health,
+    logkeeper,
+    registry,
+    remove,
+    start,
+    stats,
+    supervise,
+    tidy,
+)
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import cgroupdriver, inotify, systemd, tasks
+from firkin.logger import logger
+from firkin.logger.drivers import fluentd, gelf, journald, jsonfile, syslog
+from firkin.logger.drivers import local as local_log
 from firkin.network import controller, ipam
 from firkin.network.drivers import bridge
 from firkin.plugins import plugin
@@ -129,6 +141,21 @@ async def _build(config: configuration.Config) -> engine.Core:
         reserved={"local"},
     )
 
+    own_logs: list[logger.Driver] = [
+        local_log.Local(),
+        jsonfile.JSONFile(),
+        syslog.Syslog(),
+        fluentd.Fluentd(),
+        gelf.Gelf(),
+        journald.Journald(),
+    ]
+    logging_to = extensions.load(
+        extensions.LOG_DRIVERS,
+        data_root=config.data_root,
+        exec_root=config.exec_root,
+        reserved={"none", *(driver.name for driver in own_logs)},
+    )
+
     def image_event(action: str, image_id: str, attributes: dict[str, str]) -> None:
         events.publish("image", action, image_id, attributes)
 
@@ -177,6 +204,10 @@ async def _build(config: configuration.Config) -> engine.Core:
         supervisor=supervise.Supervisor(start.locked, remove.quietly),
         health=health.Health(),
         stats=stats.Sampler(),
+        logs=logkeeper.Logs(
+            {**logging_to.drivers, **{driver.name: driver for driver in own_logs}},
+            logging_to.broken,
+        ),
         plugins=plugin.Registry(),
     )
 

@@ -57,6 +57,8 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     storage_driver: str = ""
     group: str = "docker"
     live_restore: bool = True
+    log_driver: str = "local"
+    log_opts: dict[str, str] = {}
     insecure_registries: list[str] = []
     registry_mirrors: list[str] = []
     mirrors: dict[str, list[str]] = {}

@@ -18,7 +18,7 @@ from firkin.store import db
 from firkin.volumes import service as volumes
 
 if TYPE_CHECKING:
-    from firkin.engine.containers import execs, health, stats, supervise, tidy
+    from firkin.engine.containers import execs, health, logkeeper, stats, supervise, tidy
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -43,6 +43,7 @@ class Core:
     supervisor: supervise.Supervisor
     health: health.Health
     stats: stats.Sampler
+    logs: logkeeper.Logs
     plugins: plugin.Registry
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
     views: dict[str, int] = dataclasses.field(default_factory=dict)

@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     add("-l", "--log-level", metavar="LEVEL", help="debug, info, warn, error or fatal")
     add("--log-format", metavar="FORMAT", help="text or json (default text)")
     add("-D", "--debug", type=_boolean, metavar="", help="log everything, and serve /debug")
+    add("--log-driver", metavar="NAME", help="log driver of containers (default local)")
+    add("--log-opt", action="append", metavar="NAME=VALUE", help="option of the log driver")
     add("--dns", action="append", metavar="IP", help="DNS server for containers")
     add("--dns-opt", action="append", metavar="OPTION", help="DNS option for containers")
     add("--dns-search", action="append", metavar="DOMAIN", help="DNS search domain for containers")
@@ -129,7 +131,10 @@ _NAMES = {
     **{option.flag.replace("-", "_"): option.key for option in refused.OPTIONS if option.flag},
 }
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
-_OWN = ("config_file", "validate", "version", "add_runtime", "default_address_pool", "feature")
+_OWN = (
+    "config_file", "validate", "version", "add_runtime", "default_address_pool", "feature",
+    "log_opt",
+)  # fmt: skip
 
 
 def _pool(text: str) -> dict[str, Any]:
@@ -181,6 +186,9 @@ def parse(words: list[str]) -> config.Config | None:
         values["runtimes"] = dict(_runtime(text) for text in given.add_runtime)
     if given.feature:
         values["features"] = dict(_feature(text) for text in given.feature)
+    if given.log_opt:
+        pairs = [text.partition("=") for text in given.log_opt]
+        values["log-opts"] = {name: value for name, _, value in pairs}
     path = given.config_file or DEFAULT_FILE
     from_file = config.read_file(path, must_exist=given.config_file is not None)
     merged = config.merge(from_file, values, path)

@@ -69,8 +69,6 @@ OPTIONS = (
     Option("ip6tables", "ip6tables", bool, (True,), _FIREWALL),
     Option("iptables", "iptables", bool, (True,), _FIREWALL),
     Option("ipv6", "ipv6", bool, (False,), _NOT_YET),
-    Option("log-driver", "log-driver", str, ("", "json-file"), _EACH),
-    Option("log-opt", "log-opts", list, ([], {}), _EACH),
     Option("min-api-version", "min-api-version", str, ("", "1.40"),
            "the oldest version that is served is 1.40"),
     Option("network-control-plane-mtu", "network-control-plane-mtu", int, (1500,), _NOT_YET),

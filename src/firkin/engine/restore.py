@@ -59,6 +59,8 @@ async def restore(core: engine.Core) -> None:
         health.resume(core, container)
     await rootfs.remove_orphans(core, {container.id for container in core.containers})
     for container in core.containers:
+        await core.logs.resume(core, container)
+    for container in core.containers:
         await _settle(core, container, wanted=container.id in again)
     core.tasks.spawn(_remove_ended(core), "removal of ended --rm containers")
 

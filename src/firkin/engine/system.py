@@ -13,7 +13,7 @@ import firkin
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
-from firkin.engine.containers import inspect, limits, model
+from firkin.engine.containers import inspect, model
 from firkin.events import exchange
 from firkin.types import base, event
 
@@ -75,7 +75,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
             "Volume": core.volumes.names_of_drivers(),
             "Network": ["bridge", "host", "null"],
             "Authorization": config.authorization_plugins or None,
-            "Log": ["json-file", "local", "none"],
+            "Log": core.logs.names(),
         },
         "MemoryLimit": layout.has("memory"),
         "SwapLimit": layout.has("memory"),
@@ -90,8 +90,8 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "NFd": len(os.listdir("/proc/self/fd")),
         "NGoroutines": 0,
         "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
-        "LoggingDriver": limits.DEFAULT_LOG,
         "CgroupDriver": core.cgroup_driver,
+        "LoggingDriver": config.log_driver,
         "CgroupVersion": str(layout.version),
         "NEventsListener": core.events.subscribers,
         "KernelVersion": host.kernel,

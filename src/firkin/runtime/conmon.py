@@ -114,6 +114,8 @@ class Conmon:
         """See ``Runtime.create``."""
         argv = self._argv(bundle.id, bundle.path, "--persist-dir", bundle.path)
         argv += ["--log-path", f"k8s-file:{bundle.log_path}" if bundle.log_path else "none"]
+        if bundle.log_limit:
+            argv += ["--log-size-max", str(bundle.log_limit)]
         if bundle.terminal:
             argv.append("--terminal")
         if bundle.stdin:
@@ -312,11 +314,20 @@ def resize(path: str, rows: int, columns: int) -> None:
 
     Raises ``OSError`` when its monitor is gone.
     """
+    _control(path, protocol.resize_line(rows, columns))
+
+
+def _control(path: str, line: bytes) -> None:
     fd = os.open(os.path.join(path, "ctl"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        os.write(fd, protocol.resize_line(rows, columns))
+        os.write(fd, line)
     finally:
         os.close(fd)
+
+
+def reopen_log(path: str) -> None:
+    """Have the monitor in ``path`` make its log file anew. Raises ``OSError`` when it is gone."""
+    _control(path, protocol.REOPEN_LINE)
 
 
 async def _in_thread(function: object, *args: object) -> int:

@@ -24,7 +24,8 @@ import msgspec
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """What ``create`` is given.
 
-    ``path`` is a directory with ``config.json``; ``log_path`` the log file ("" for none);
+    ``path`` is a directory with ``config.json``; ``log_path`` the log file ("" for none),
+    which starts over when it is longer than ``log_limit`` bytes (0: never);
     ``terminal``, ``stdin`` and ``stdin_once`` say how the standard streams are made:
     with ``stdin_once`` the end of the attached client's input is the end of the container's.
     """
@@ -32,6 +33,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     path: str
     log_path: str
+    log_limit: int = 0
     terminal: bool = False
     stdin: bool = False
     stdin_once: bool = False

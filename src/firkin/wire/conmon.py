@@ -25,6 +25,9 @@ PACKET_SIZE = 8192 + 1
 STDIN_CHUNK = 16384
 """How much standard input goes into one packet, in bytes: well below what conmon would cut."""
 
+REOPEN_LINE = b"2 0 0\n"
+"""The control line that has the log file made anew."""
+
 
 class Sync(NamedTuple):
     """One line of the sync pipe."""

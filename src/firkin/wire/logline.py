@@ -12,6 +12,8 @@ import datetime
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 _TIME_END = 35
 _TAG = 43
 _DATA = 45
@@ -36,6 +38,24 @@ def parse(raw: bytes) -> Line | None:
         2 if raw[39] == 101 else 1,  # stdErr, stdOut: the fourth letter tells
         raw[_DATA:] if full else raw[_DATA:-1],
     )
+
+
+class _Record(msgspec.Struct):
+    log: str
+    stream: str = "stdout"
+    time: str = ""
+
+
+_record = msgspec.json.Decoder(_Record).decode
+
+
+def parse_json(raw: bytes) -> Line | None:
+    """Parse one line of a ``json-file`` log; ``None`` for what is none."""
+    try:
+        found = _record(raw)
+    except msgspec.DecodeError:
+        return None
+    return Line(found.time.encode(), 2 if found.stream == "stderr" else 1, found.log.encode())
 
 
 def split(buffer: bytes) -> tuple[list[bytes], bytes]:

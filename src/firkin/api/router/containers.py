@@ -29,6 +29,10 @@ from firkin.types import base, container
 
 ROUTES = routes.Routes()
 
+_READS_JSON_FILE_ONLY = "docker-sdk-python"
+"""This client returns what a container has written only if its driver has the name json-file or
+journald; that of the driver local can be read just as well."""
+
 
 def _subject(one: call.Call) -> model.Container:
     return one.core.containers.get(one.var("id"))
@@ -67,9 +71,13 @@ async def prune(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/containers/{id}/json")
 async def inspect_container(one: call.Call) -> web.StreamResponse:
     """ContainerInspect."""
-    return call.reply(
-        await inspect.inspect(one.core, _subject(one), size=one.flag("size"), version=one.version)
+    shown = await inspect.inspect(
+        one.core, _subject(one), size=one.flag("size"), version=one.version
     )
+    if one.request.headers.get("User-Agent", "").startswith(_READS_JSON_FILE_ONLY):
+        log = shown["HostConfig"]["LogConfig"]
+        log["Type"] = "json-file" if log["Type"] == "local" else log["Type"]
+    return call.reply(shown)
 
 
 @ROUTES.add("POST", "/containers/{id}/start")

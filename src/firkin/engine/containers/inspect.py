@@ -8,7 +8,7 @@ from typing import Any
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import clock, healthcheck, model, mounts, netmode
+from firkin.engine.containers import clock, healthcheck, logkeeper, model, mounts, netmode
 from firkin.oci import security
 from firkin.types import base, container, network
 
@@ -192,7 +192,7 @@ async def inspect(
         "ResolvConfPath": f"{home}/resolv.conf",
         "HostnamePath": f"{home}/hostname",
         "HostsPath": f"{home}/hosts",
-        "LogPath": core.log_path(subject.id) if record.host.log_config.type != "none" else "",
+        "LogPath": logkeeper.path(core, subject),
         "Name": f"/{subject.name}",
         "RestartCount": subject.state.restart_count,
         "Driver": core.images.snapshots.name,

@@ -10,8 +10,6 @@ from firkin.linux import cgroupdriver
 from firkin.types import container
 
 SHM_SIZE = 64 << 20
-DEFAULT_LOG = "json-file"
-"""Docker's default by name: SDKs read a container's output only where it says json-file."""
 _RESTART = ("", "no", "always", "unless-stopped", "on-failure")
 
 
@@ -57,16 +55,6 @@ def refuse_unsupported(config: container.Config, host: container.HostConfig) -> 
     for what, present in refused.items():
         if present:
             raise errdefs.NotImplemented(f"{what}: not supported by this version: leave it out")
-    log = host.log_config
-    if log.type not in ("", "local", "json-file", "none"):
-        raise errdefs.NotImplemented(
-            f"log driver {log.type!r} is not supported by this version: use local or none"
-        )
-    if log.config:
-        raise errdefs.NotImplemented(
-            f"log options ({', '.join(log.config)}) are not supported by this version: leave them "
-            "out"
-        )
 
 
 def fill_defaults(core: engine.Core, host: container.HostConfig) -> None:
@@ -76,7 +64,7 @@ def fill_defaults(core: engine.Core, host: container.HostConfig) -> None:
         "private" if core.host.cgroup.version == 2 and not host.privileged else "host"
     )
     host.shm_size = host.shm_size or SHM_SIZE
-    host.log_config.type = host.log_config.type or DEFAULT_LOG
+    core.logs.complete(core, host.log_config)
     host.runtime = host.runtime or core.default_runtime
     host.restart_policy.name = host.restart_policy.name or "no"
     if not host.memory_swap and host.memory:

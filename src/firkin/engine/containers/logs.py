@@ -1,22 +1,28 @@
-"""ContainerLogs: reading a container's log file, from its end, by time, and as it grows."""
+"""ContainerLogs: reading a container's log files, from their end, by time, and as they grow."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+from isal import igzip
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import model, streams
+from firkin.engine.containers import logkeeper, model, streams
 from firkin.linux import inotify
+from firkin.logger import options as attributes
 from firkin.wire import logline, stdcopy
 
 _CHUNK = 1 << 18
 _POLL = 1.0
+_MOST_FILES = 64
+"""How many of the newest files are read."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,50 +45,67 @@ def check(container: model.Container, options: Options) -> None:
     """Raise ``InvalidParameter`` or ``NotImplemented`` for what can't be read."""
     if not (options.stdout or options.stderr):
         raise errdefs.InvalidParameter("Bad parameters: you must choose at least one stream")
-    if container.record.host.log_config.type == "none":
+    if not logkeeper.readable(container):
+        asked = "--log-driver none"
+        if container.record.host.log_config.type != logkeeper.NONE:
+            asked = "--log-opt cache-disabled=true"
         raise errdefs.NotImplemented(
             "configured logging driver does not support reading: the container was created with "
-            "--log-driver none"
+            + asked
         )
 
 
-def _tail_offset(path: str, count: int) -> int:
-    """Where the last ``count`` lines begin. A line logged in parts ends with its last part."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        size = position = following = os.fstat(fd).st_size
-        ends = 0
-        while position > 0:
-            begin = max(0, position - _CHUNK)
-            data = os.pread(fd, position - begin + 64, begin)
-            # Records that begin in (begin, position], the last one first, and the very first.
-            index = data.rfind(b"\n", 0, position - begin)
-            while index >= 0 or begin == 0:
-                start = index + 1
-                if begin + start < size:
-                    last = following == size
-                    if last or data[start + 43 : start + 44] == b"F":
-                        ends += 1
-                        if ends > count:
-                            return following
-                    following = begin + start
-                if index < 0:
-                    break
-                index = data.rfind(b"\n", 0, index)
-            position = begin
-        return 0
-    finally:
-        os.close(fd)
+def _tail(fds: list[int], count: int, *, parts: bool) -> tuple[int, int]:
+    """Where the last ``count`` lines of the files ``fds`` begin: which of them, and the offset.
+
+    With ``parts`` a line may be logged in parts, and ends with its last one.
+    """
+    for index in range(len(fds) - 1, -1, -1):
+        found, offset = _tail_of(fds[index], count, parts=parts)
+        if found > count:
+            return index, offset
+        count -= found
+    return 0, 0
+
+
+def _tail_of(fd: int, count: int, *, parts: bool) -> tuple[int, int]:
+    """The lines of a file, at most ``count`` + 1, and where the last ``count`` of them begin."""
+    size = position = following = os.fstat(fd).st_size
+    ends = 0
+    while position > 0:
+        begin = max(0, position - _CHUNK)
+        data = os.pread(fd, position - begin + 64, begin)
+        # Records that begin in (begin, position], the last one first, and the very first.
+        index = data.rfind(b"\n", 0, position - begin)
+        while index >= 0 or begin == 0:
+            start = index + 1
+            if begin + start < size:
+                last = following == size
+                if last or not parts or data[start + 43 : start + 44] == b"F":
+                    ends += 1
+                    if ends > count:
+                        return ends, following
+                following = begin + start
+            if index < 0:
+                break
+            index = data.rfind(b"\n", 0, index)
+        position = begin
+    return ends, 0
 
 
 class _Formatter:
     """From log records to what the client gets."""
 
-    def __init__(self, options: Options, *, raw: bool, details: bytes) -> None:
+    def __init__(
+        self,
+        options: Options,
+        parse: Callable[[bytes], logline.Line | None],
+        *,
+        raw: bool,
+        details: bytes,
+    ) -> None:
         self._options = options
+        self._parse = parse
         self._raw = raw
         self._details = details
         self._since = logline.nano_key(options.since) if options.since else b""
@@ -95,10 +118,11 @@ class _Formatter:
         options = self._options
         wanted = (False, options.stdout, options.stderr)
         since, until, raw = self._since, self._until, self._raw
+        parse = self._parse
         decorate = options.timestamps or bool(self._details)
         out: list[bytes] = []
         for text in lines:
-            line = logline.parse(text)
+            line = parse(text)
             if line is None:
                 continue
             time, stream, data = line
@@ -122,6 +146,52 @@ class _Formatter:
         return b"".join(out)
 
 
+class _Files:
+    """The files of one log, opened, the oldest first; the last may still grow."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.fds: list[int] = []
+        try:
+            for path in paths[-_MOST_FILES:]:
+                with contextlib.suppress(FileNotFoundError):  # rotation has taken it meanwhile
+                    self.fds.append(_open(path))
+        except BaseException:
+            self.close()
+            raise
+
+    def drop_first(self) -> None:
+        os.close(self.fds.pop(0))
+
+    def close(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+
+def _open(path: str) -> int:
+    """A descriptor of the file's text; of an unnamed copy when it is compressed."""
+    if not path.endswith(".gz"):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(os.path.dirname(path), os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    try:
+        with igzip.open(path, "rb") as source, open(fd, "wb", closefd=False) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _newer(fd: int, paths: list[str]) -> list[str]:
+    """The files that came after the one behind ``fd``, when it is not the last any more."""
+    inode = os.fstat(fd).st_ino
+    for index, path in enumerate(paths):
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == inode:
+                return paths[index + 1 :]
+    return paths[-1:]  # it has been compressed or removed: what there is now is newer
+
+
 async def read(
     core: engine.Core, container: model.Container, options: Options, *, raw: bool = False
 ) -> AsyncIterator[bytes]:
@@ -129,46 +199,65 @@ async def read(
 
     The form is multiplexed, except with ``raw`` and for containers with a terminal.
     """
-    path = core.log_path(container.id)
     details = b""
     if options.details:
-        labels = container.record.config.labels or {}
-        details = ",".join(f"{k}={v}" for k, v in sorted(labels.items())).encode() + b" "
-    formatter = _Formatter(options, raw=raw or container.record.config.tty, details=details)
-    offset = 0
-    if options.tail >= 0:
-        offset = await asyncio.to_thread(_tail_offset, path, options.tail)
+        chosen = attributes.attributes(logkeeper.info(core, container))
+        details = ",".join(f"{k}={v}" for k, v in sorted(chosen.items())).encode() + b" "
+    await core.logs.settle(container)
+    paths, json = logkeeper.files(core, container)
+    parse = logline.parse_json if json else logline.parse
+    formatter = _Formatter(options, parse, raw=raw or container.record.config.tty, details=details)
+    files = await asyncio.to_thread(_Files, paths)
     changed = asyncio.Event()
     handle: tuple[int, int] | None = None
-    if options.follow and container.running:
-        try:
-            handle = core.watcher.watch(path, inotify.MODIFY, changed.set)
-        except OSError:
-            handle = None
-    fd = -1
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        offset = 0
+        if options.tail >= 0:
+            index, offset = await asyncio.to_thread(_tail, files.fds, options.tail, parts=not json)
+            for _ in range(index):
+                files.drop_first()
         rest = b""
         while True:
             changed.clear()
             live = options.follow and container.running
-            while data := await asyncio.to_thread(os.pread, fd, _CHUNK, offset):
-                offset += len(data)
-                lines, rest = logline.split(rest + data)
-                if out := formatter.format(lines):
-                    yield out
-                if formatter.past_until:
-                    return
+            if live and handle is None:
+                handle = _watch(core, paths, changed)
+            while files.fds:
+                while data := await asyncio.to_thread(os.pread, files.fds[0], _CHUNK, offset):
+                    offset += len(data)
+                    lines, rest = logline.split(rest + data)
+                    if out := formatter.format(lines):
+                        yield out
+                    if formatter.past_until:
+                        return
+                if len(files.fds) == 1:
+                    break
+                files.drop_first()
+                offset, rest = 0, b""
             if not live:
                 return
             await _change_or_end(container, changed)
-    except FileNotFoundError:
-        return
+            if not container.running:
+                await core.logs.settle(container)
+            paths, _ = logkeeper.files(core, container)
+            newer = _newer(files.fds[-1], paths) if files.fds else paths
+            if newer:
+                more = await asyncio.to_thread(_Files, newer)
+                files.fds += more.fds
+                if handle is not None:
+                    core.watcher.unwatch(handle)
+                    handle = None
     finally:
         if handle is not None:
             core.watcher.unwatch(handle)
-        if fd >= 0:
-            os.close(fd)
+        files.close()
+
+
+def _watch(core: engine.Core, paths: list[str], changed: asyncio.Event) -> tuple[int, int] | None:
+    try:
+        return core.watcher.watch(paths[-1], inotify.MODIFY, changed.set) if paths else None
+    except OSError:
+        return None
 
 
 async def _change_or_end(container: model.Container, changed: asyncio.Event) -> None:
@@ -194,7 +283,7 @@ async def replay(
     stderr: bool,
 ) -> None:
     """Send the whole log so far to a client that attaches with ``logs``."""
-    if container.record.host.log_config.type == "none":
+    if not logkeeper.readable(container):
         return
     async for data in read(core, container, Options(stdout=stdout, stderr=stderr), raw=raw):
         if not client.write(data):

@@ -91,6 +91,7 @@ async def erase(core: engine.Core, container: model.Container) -> None:
     for client in container.pending:
         client.abandon("the container was removed")
     container.pending.clear()
+    await core.logs.drop(container)
     await release.shared(core, container)
     tree = await core.images.forget_rootfs(container.id)
     await core.containers.drop(container)

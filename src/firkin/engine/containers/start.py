@@ -127,17 +127,21 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         with open(os.path.join(bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(document))
         logged = record.host.log_config.type != "none"
+        undo.callback(core.logs.ended, container)
+        await core.logs.begin(core, container)
         made = await chosen.create(
             runtime.Bundle(
                 id=container.id,
                 path=bundle,
                 log_path=core.log_path(container.id) if logged else "",
+                log_limit=core.logs.monitor_limit(container) if logged else 0,
                 terminal=record.config.tty,
                 stdin=record.config.open_stdin,
                 stdin_once=record.config.stdin_once,
             )
         )
         undo.callback(_end_monitor, made)
+        core.logs.started(core, container)
         socket_path = os.path.join(bundle, "attach")
         pending, container.pending = container.pending, []
         for client in pending:

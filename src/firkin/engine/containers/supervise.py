@@ -72,6 +72,7 @@ class Supervisor:
                 found = await _orphaned(core, container)
             unwatch(container)
             core.health.end(container)
+            core.logs.ended(container)
             again = await finish(core, container, found)
             container.clean_end = found.known
             leaves = container.record.host.auto_remove and not again
