@@ -16,8 +16,7 @@ import functools
 import importlib.util
 import os
 import select
-import subprocess
-import sys
+import signal
 import threading
 from collections.abc import Callable, Sequence
 
@@ -25,6 +24,7 @@ import msgspec
 
 import firkin
 from firkin import errdefs
+from firkin.images import nursery, worker
 from firkin.linux import syscalls
 
 _PIPE = 1 << 20
@@ -73,38 +73,34 @@ def _import_paths() -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
-_START = (
-    "import sys; n = int(sys.argv[1]); sys.path[:0] = sys.argv[2:2 + n]; "
-    "from firkin.images import worker; worker.main(sys.argv[2 + n:])"
-)
+@functools.cache
+def _nursery() -> nursery.Nursery:
+    return nursery.Nursery(_import_paths())
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 class _Process:
     """A worker with its pipes. ``close`` kills it if it still runs."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        paths = _import_paths()
-        command = [sys.executable, "-I", "-S", "-c", _START, str(len(paths)), *paths, *arguments]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={"LC_ALL": "C.UTF-8"},
-                cwd="/",
-                bufsize=0,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise errdefs.System(f"cannot start the unpack worker: {error.strerror}") from error
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        self.stdin = self._process.stdin.fileno()
-        self.stdout = self._process.stdout.fileno()
-        self._stderr = self._process.stderr
+        theirs_in, self.stdin = os.pipe()
+        self.stdout, theirs_out = os.pipe()
+        self._stderr, theirs_err = os.pipe()
+        theirs = (theirs_in, theirs_out, theirs_err)
         for fd in (self.stdin, self.stdout):
             with contextlib.suppress(OSError):
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE)
+        try:
+            self._pidfd = _nursery().spawn(arguments, *theirs)
+        except BaseException:
+            _close((self.stdin, self.stdout, self._stderr))
+            raise
+        finally:
+            _close(theirs)
 
     def write(self, parts: Sequence[Buffer]) -> bool:
         """Write all of ``parts``; False when the worker has ended."""
@@ -122,30 +118,39 @@ class _Process:
         return True
 
     def end_input(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
 
     def failure(self) -> str:
         """Wait for the end; "" when it went well, else why not."""
-        text = self._stderr.read(8000).decode("utf-8", "replace").strip()
-        status = self._process.wait()
-        if status == 0:
+        text = b""
+        while data := os.read(self._stderr, 8000):
+            text = (text + data)[:8000]
+        self.wait()
+        if text.endswith(worker.DONE):
             return ""
-        if status < 0:
-            return f"the unpack worker was ended by signal {-status}"
-        return text or f"the unpack worker failed with status {status}"
+        said = text.decode("utf-8", "replace").strip()
+        return said or "the unpack worker was ended by a signal"
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        if self._pidfd >= 0:
+            select.select([self._pidfd], [], [])
 
     def kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
+        if self._pidfd < 0:
+            return
         self.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        self.wait()
+        self.end_input()
+        _close((self.stdout, self._stderr, self._pidfd))
+        self._pidfd = -1
 
 
 class Inflater:

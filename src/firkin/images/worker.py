@@ -1,6 +1,7 @@
 """The confined worker: everything that parses the bytes of a layer happens in this process.
 
-Run by ``firkin.images.unpack``, one process per layer, in one of two modes:
+Forked by :func:`serve`, which ``firkin.images.nursery`` runs, for ``firkin.images.unpack``; one
+process per layer, in one of two modes:
 
 ``inflate KIND``
     standard input, compressed, to standard output, plain. Confined to an empty directory.
@@ -40,8 +41,8 @@ import locale
 import os
 import shutil
 import signal
+import socket
 import stat
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -354,9 +355,64 @@ def _report(report: dict[str, Any]) -> None:
         data = data[os.write(1, data) :]
 
 
+DONE = b"\0"
+"""What a worker that did its work writes to standard error at its end."""
+
+
 def _fail(text: str) -> NoReturn:
     os.write(2, text.encode("utf-8", "backslashreplace")[:4000])
     os._exit(1)
+
+
+def serve() -> None:
+    """Fork a worker for each request that comes by standard input, a socket, until it ends.
+
+    A request is the worker's arguments as JSON, with the descriptors of its standard streams and of
+    the socket that its pidfd is sent to.
+    """
+    control = socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for workers
+    for kind in ("gzip", "zstd"):
+        _decompressor(kind)
+    libarchive.Libarchive()
+    confine.last_capability()
+    confine.cut_off()
+    while True:
+        data, fds, _, _ = socket.recv_fds(control, 1 << 16, 4)
+        if not data:
+            return
+        try:
+            _spawn(json.loads(data), fds)
+        except OSError as error:
+            os.write(fds[3], str(error.strerror).encode())
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def _spawn(arguments: list[str], fds: list[int]) -> None:
+    held, go = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(go)
+                os.setsid()
+                for number, fd in enumerate(fds[:3]):
+                    os.dup2(fd, number)
+                os.read(held, 1)  # until its pidfd is known, it must not end
+                main(arguments)
+            finally:
+                os._exit(1)
+        pidfd = os.pidfd_open(pid)
+        try:
+            with socket.socket(fileno=os.dup(fds[3])) as reply:
+                socket.send_fds(reply, [b"p"], [pidfd])
+        finally:
+            os.close(pidfd)
+    finally:
+        os.close(go)
+        os.close(held)
 
 
 def main(arguments: list[str]) -> None:
@@ -368,7 +424,7 @@ def main(arguments: list[str]) -> None:
         if mode == "inflate":
             feed = _decompressor(arguments[1])
             root = os.open(arguments[2], os.O_RDONLY | os.O_DIRECTORY)
-            confine.confine(root, (), memory=MEMORY, file_size=0)
+            confine.confine(root, (), memory=MEMORY, file_size=0, apart=True)
             _inflate(feed)
         else:
             locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
@@ -376,7 +432,7 @@ def main(arguments: list[str]) -> None:
             layer = Layer(arguments[2] == "remove", max_bytes, int(arguments[4]))
             os.umask(0o022)
             root = os.open(arguments[1], os.O_RDONLY | os.O_DIRECTORY)
-            confine.confine(root, _CAPABILITIES, memory=MEMORY, file_size=max_bytes)
+            confine.confine(root, _CAPABILITIES, memory=MEMORY, file_size=max_bytes, apart=True)
             _report(layer.run())
     except Refused as refusal:
         _fail(str(refusal))
@@ -387,8 +443,5 @@ def main(arguments: list[str]) -> None:
             _fail(_reason(error.errno or 0, str(error).encode()))
     except Exception as error:
         _fail(f"{type(error).__name__}: {error}")
+    os.write(2, DONE)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -118,20 +118,36 @@ def refuse_system_calls() -> None:
     syscalls.check(result, "prctl(PR_SET_SECCOMP)")
 
 
+_OUTSIDE = syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWNET
+
+
+def cut_off() -> None:
+    """Own IPC, UTS and network name spaces, for this process and those that it will fork."""
+    syscalls.unshare(_OUTSIDE)
+
+
 def confine(
-    root: int | None, capabilities: tuple[int, ...], *, memory: int, file_size: int, files: int = 64
+    root: int | None,
+    capabilities: tuple[int, ...],
+    *,
+    memory: int,
+    file_size: int,
+    files: int = 64,
+    apart: bool = False,
 ) -> None:
     """Lock this process into the directory ``root`` (a descriptor, closed here) for good.
 
-    ``None`` is for a process that has a mount name space of its own, with a root that it may see
-    all of: both stay as they are.
+    With ``apart`` the process is known to be cut off already (:func:`cut_off`). ``None`` is for a
+    process that has a mount name space of its own, with a root that it may see all of: both stay as
+    they are.
 
     Own mount, IPC, UTS and network name spaces; ``memory`` is the limit of the address space,
     ``file_size`` of one file (-1 for none), ``files`` of open descriptors. All descriptors above
     standard error are closed. Raises ``OSError``; then the process must end.
     """
     mounts = syscalls.CLONE_NEWNS if root is not None else 0
-    syscalls.unshare(mounts | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWNET)
+    if mounts or not apart:
+        syscalls.unshare(mounts | (0 if apart else _OUTSIDE))
     limits = [
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CORE, 0),
