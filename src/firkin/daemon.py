@@ -122,6 +122,7 @@ def _table(data_root: str) -> str:
 
 async def _build(config: configuration.Config) -> engine.Core:
     host = hosts.probe()
+    identity = _engine_id(config.data_root)
     for directory, mode in (
         (config.exec_root, 0o711),
         (os.path.join(config.exec_root, "containers"), 0o711),
@@ -162,7 +163,7 @@ async def _build(config: configuration.Config) -> engine.Core:
     return engine.Core(
         config=config,
         host=host,
-        engine_id=_engine_id(config.data_root),
+        engine_id=identity,
         db=database,
         events=events,
         images=await images.ImageService.open(
@@ -178,11 +179,12 @@ async def _build(config: configuration.Config) -> engine.Core:
             bridge=bridge.BridgeConfig(
                 name=config.bridge or "firkin0",
                 bip=config.bip,
-                pools=tuple(
-                    ipam.Pool(pool.base, pool.size) for pool in config.default_address_pools
-                )
-                or ipam.DEFAULT_POOLS,
+                pools=ipam.with_defaults(
+                    [ipam.Pool(pool.base, pool.size) for pool in config.default_address_pools],
+                    identity,
+                ),
                 mtu=config.mtu,
+                binding=config.ip,
             ),
             table=_table(config.data_root),
         ),

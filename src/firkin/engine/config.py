@@ -44,6 +44,7 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     pidfile: str = ""
     bridge: str = ""
     bip: str = ""
+    ip: str = ""
     default_address_pools: list[AddressPool] = []
     runtimes: dict[str, RuntimeConfig] = {}
     default_runtime: str = ""
@@ -146,6 +147,11 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
                 ipaddress.ip_address(server)
             except ValueError:
                 raise errdefs.InvalidParameter(f"--dns {server}: not an IP address") from None
+        if self.ip:
+            try:
+                ipaddress.ip_address(self.ip)
+            except ValueError:
+                raise errdefs.InvalidParameter(f"--ip {self.ip}: not an IP address") from None
         if self.bip:
             try:
                 ipaddress.ip_interface(self.bip)

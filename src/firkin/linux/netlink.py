@@ -47,7 +47,7 @@ _Link, _Address, _Route = _import_messages()
 
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
-_NEWROUTE, _GETROUTE = 24, 26
+_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 
 _F_REQUEST, _F_ACK = 0x1, 0x4
 _F_DUMP = 0x300
@@ -61,8 +61,15 @@ _HEADER = struct.Struct("=IHHII")
 _TIMEOUT = 30.0
 _IFF_UP = 1
 
+_IFA_F_NODAD = 0x02
+_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+_IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+
 Message = tuple[int, int, Any]
 """Type, extra flags and pyroute2 message, ready to be sent."""
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,15 +85,15 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """An IPv4 address of an interface with its prefix length."""
+    """An address of an interface with its prefix length."""
 
     index: int
     address: str
     prefix_len: int
 
     @property
-    def network(self) -> ipaddress.IPv4Network:
-        return ipaddress.IPv4Network(f"{self.address}/{self.prefix_len}", strict=False)
+    def network(self) -> IPNetwork:
+        return ipaddress.ip_network(f"{self.address}/{self.prefix_len}", strict=False)
 
 
 def _link(attrs: list[tuple[str, Any]], index: int = 0, up: bool | None = None) -> Any:
@@ -111,7 +118,7 @@ def add_bridge(name: str, mac: str, mtu: int) -> Message:
     return _NEWLINK, _F_CREATE | _F_EXCL, _link(attrs, up=True)
 
 
-def add_veth(name: str, peer: str, peer_netns: int, mtu: int, master: int) -> Message:
+def add_veth(name: str, peer: str, peer_netns: int, mtu: int, master: int = 0) -> Message:
     """Make a pair: ``name`` here, a port of ``master``; ``peer`` in the namespace of a descriptor.
 
     The end that is here is up; the peer can only be brought up by a message of its own.
@@ -128,24 +135,89 @@ def add_veth(name: str, peer: str, peer_netns: int, mtu: int, master: int) -> Me
     attrs: list[tuple[str, Any]] = [
         ("IFLA_IFNAME", name),
         ("IFLA_MTU", mtu),
-        ("IFLA_MASTER", master),
         ("IFLA_LINKINFO", info),
     ]
+    if master:
+        attrs.append(("IFLA_MASTER", master))
     return _NEWLINK, _F_CREATE | _F_EXCL, _link(attrs, up=True)
 
 
-def set_hairpin(name: str) -> Message:
-    """Let a bridge send packets back out of the port ``name``, by which they came."""
-    data = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
-    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]}
+def add_macvlan(name: str, parent: int, mode: str, netns: int, mtu: int = 0) -> Message:
+    """Make an interface with an address of its own on the wire of ``parent``, in a namespace."""
+    data = {"attrs": [("IFLA_MACVLAN_MODE", _MACVLAN_MODES[mode])]}
+    return _add_above("macvlan", name, parent, data, netns, mtu)
+
+
+def add_ipvlan(name: str, parent: int, mode: str, flag: str, netns: int, mtu: int = 0) -> Message:
+    """Make an interface that shares the MAC address of ``parent``, in a namespace."""
+    data = {
+        "attrs": [
+            ("IFLA_IPVLAN_MODE", _IPVLAN_MODES[mode]),
+            ("IFLA_IPVLAN_FLAGS", _IPVLAN_FLAGS[flag]),
+        ]
+    }
+    return _add_above("ipvlan", name, parent, data, netns, mtu)
+
+
+def add_vlan(name: str, parent: int, tag: int) -> Message:
+    """Make an interface that is up and carries the frames of ``parent`` with an 802.1Q tag."""
+    return _add_above("vlan", name, parent, {"attrs": [("IFLA_VLAN_ID", tag)]}, None, 0, up=True)
+
+
+def add_dummy(name: str) -> Message:
+    """Make an interface that is up and leads nowhere."""
+    info = {"attrs": [("IFLA_INFO_KIND", "dummy")]}
+    attrs = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", info)]
+    return _NEWLINK, _F_CREATE | _F_EXCL, _link(attrs, up=True)
+
+
+def _add_above(
+    kind: str,
+    name: str,
+    parent: int,
+    data: Any,
+    netns: int | None,
+    mtu: int,
+    up: bool | None = None,
+) -> Message:
+    info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", data)]}
+    attrs: list[tuple[str, Any]] = [
+        ("IFLA_IFNAME", name),
+        ("IFLA_LINK", parent),
+        ("IFLA_LINKINFO", info),
+    ]
+    if netns is not None:
+        attrs.append(("IFLA_NET_NS_FD", netns))
+    if mtu:
+        attrs.append(("IFLA_MTU", mtu))
+    return _NEWLINK, _F_CREATE | _F_EXCL, _link(attrs, up=up)
+
+
+def set_port(name: str, *, isolated: bool = False) -> Message:
+    """Let a bridge send packets back out of its port ``name``, by which they came.
+
+    Between ports that are ``isolated`` it forwards nothing.
+    """
+    attrs = [("IFLA_BRPORT_MODE", 1), ("IFLA_BRPORT_ISOLATED", int(isolated))]
+    info = {
+        "attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": attrs})]
+    }
     return _NEWLINK, 0, _link([("IFLA_IFNAME", name), ("IFLA_LINKINFO", info)])
 
 
 def set_link(
-    index: int, *, up: bool | None = None, mac: str = "", mtu: int = 0, master: int | None = None
+    index: int,
+    *,
+    up: bool | None = None,
+    mac: str = "",
+    mtu: int = 0,
+    master: int | None = None,
+    name: str = "",
 ) -> Message:
-    """Change an interface; what is not given stays."""
+    """Change an interface; what is not given stays. It is renamed only while it is down."""
     attrs: list[tuple[str, Any]] = []
+    if name:
+        attrs.append(("IFLA_IFNAME", name))
     if mac:
         attrs.append(("IFLA_ADDRESS", mac))
     if mtu:
@@ -160,14 +232,20 @@ def delete_link(index: int) -> Message:
     return _DELLINK, 0, _link([], index)
 
 
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def _address(index: int, address: str, prefix_len: int) -> Any:
     message = _Address()
-    message["family"] = socket.AF_INET
+    message["family"] = _family(address)
     message["index"] = index
     message["prefixlen"] = prefix_len
-    network = ipaddress.IPv4Interface(f"{address}/{prefix_len}").network
     message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
-    if prefix_len < 31:
+    if message["family"] == socket.AF_INET6:
+        message["flags"] = _IFA_F_NODAD  # usable at once: the engine alone gives addresses out
+    elif prefix_len < 31:
+        network = ipaddress.IPv4Interface(f"{address}/{prefix_len}").network
         message["attrs"].append(("IFA_BROADCAST", str(network.broadcast_address)))
     return message
 
@@ -180,17 +258,36 @@ def delete_address(index: int, address: str, prefix_len: int) -> Message:
     return _DELADDR, 0, _address(index, address, prefix_len)
 
 
-def add_default_route(gateway: str, index: int) -> Message:
-    """Send everything else to ``gateway``; it must be reachable by an address already there."""
+def _default(family: int, gateway: str, index: int) -> Any:
     message = _Route()
-    message["family"] = socket.AF_INET
+    message["family"] = family
     message["dst_len"] = 0
     message["table"] = 254
     message["proto"] = 3  # RTPROT_BOOT
-    message["scope"] = 0
+    message["scope"] = 0 if gateway or family == socket.AF_INET6 else 253  # else: link
     message["type"] = 1  # unicast
-    message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
-    return _NEWROUTE, _F_CREATE | _F_REPLACE, message
+    message["attrs"] = [("RTA_OIF", index)]
+    if gateway:
+        message["attrs"].insert(0, ("RTA_GATEWAY", gateway))
+    return message
+
+
+def add_default_route(gateway: str, index: int) -> Message:
+    """Send everything else to ``gateway``; it must be reachable by an address already there."""
+    return _NEWROUTE, _F_CREATE | _F_REPLACE, _default(_family(gateway), gateway, index)
+
+
+def add_default_link(index: int) -> Message:
+    """Send everything else of IPv4 out of an interface, without a router."""
+    return _NEWROUTE, _F_CREATE | _F_REPLACE, _default(socket.AF_INET, "", index)
+
+
+def delete_default_route(gateway: str, index: int) -> Message:
+    """Take away the default route that leads to ``gateway``."""
+    message = _default(_family(gateway), gateway, index)
+    message["scope"] = 255  # any
+    message["type"] = message["proto"] = 0
+    return _DELROUTE, 0, message
 
 
 class Socket:
@@ -274,10 +371,10 @@ class Socket:
         """The interface called ``name``."""
         return next((link for link in self.links() if link.name == name), None)
 
-    def addresses(self) -> list[Address]:
-        """All IPv4 addresses."""
+    def addresses(self, family: int = socket.AF_INET) -> list[Address]:
+        """All addresses of a family, AF_INET or AF_INET6."""
         query = _Address()
-        query["family"] = socket.AF_INET
+        query["family"] = family
         return [
             Address(
                 index=message["index"],
@@ -287,17 +384,20 @@ class Socket:
             for message in self._dump(_GETADDR, query)
         ]
 
-    def routed(self) -> list[tuple[ipaddress.IPv4Network, int]]:
-        """Destinations of the IPv4 routes with their interface's index; not the default route."""
+    def routed(self, family: int = socket.AF_INET) -> list[tuple[IPNetwork, int]]:
+        """Destinations of the routes with their interface's index; not the default route."""
         query = _Route()
-        query["family"] = socket.AF_INET
-        found = []
+        query["family"] = family
+        found: list[tuple[IPNetwork, int]] = []
         for message in self._dump(_GETROUTE, query):
-            if message["type"] in (2, 3) or not message["dst_len"]:  # local, broadcast, default
+            # Neither local nor broadcast, default or multicast.
+            if message["type"] in (2, 3, 5) or not message["dst_len"]:
                 continue
-            destination = f"{message.get_attr('RTA_DST')}/{message['dst_len']}"
-            index = message.get_attr("RTA_OIF") or 0
-            found.append((ipaddress.IPv4Network(destination, strict=False), index))
+            destination = ipaddress.ip_network(
+                f"{message.get_attr('RTA_DST')}/{message['dst_len']}", strict=False
+            )
+            if not destination.is_multicast:
+                found.append((destination, message.get_attr("RTA_OIF") or 0))
         return found
 
 

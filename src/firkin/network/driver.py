@@ -1,24 +1,29 @@
 """The contract of a network.
 
-A driver object stands for one network of its kind, from the engine's start to its end::
+A driver object stands for one network of its kind, from its making or the engine's start to the
+network's removal or the engine's end::
 
     start(live)          once, before anything else; brings the network into being or adopts it,
      │                   and takes over the endpoints of containers that kept running
-     ├── connect(request) ──► Endpoint     any number of times, concurrently
-     ├── release(endpoint)                 once per endpoint
+     ├── connect(sandbox, request) ──► Endpoint     any number of times, concurrently
+     ├── release(endpoint)                          once per endpoint
+     ├── remove()        the network ends; it has no endpoint. Nothing comes after it but close
      └── close()         the engine stops; the network, and containers on it, go on
 
 ``start`` is idempotent over processes: it finds what an engine that was killed at any moment has
 left. ``live`` are the stored endpoints of running containers; others' are released already, or
 never were complete.
 
-``connect`` makes the whole endpoint or nothing: when it fails or is cancelled, no namespace,
-interface, address, port or rule of it is left. ``release`` does not fail for what is already
-gone, and returns as soon as the address and ports can be used again; the kernel may need longer
+``connect`` puts an interface with its addresses into the container's sandbox, or nothing at all:
+when it fails or is cancelled, no interface, address or rule of it is left. The way out of the
+sandbox and published ports are not the driver's business: the controller chooses one of the
+container's endpoints that has a gateway. ``release`` does not fail for what is already gone (the
+sandbox may be), and returns as soon as the address can be used again; the kernel may need longer
 to end the interface.
 
 The controller serialises calls for one container; a driver must allow calls for different ones at
-the same time. Drivers neither read nor write endpoints in the database: the controller does.
+the same time. Drivers neither read nor write the database: the controller does, and keeps
+``stored`` as the driver leaves it after ``start``.
 """
 
 from __future__ import annotations
@@ -26,9 +31,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from firkin.network import ruleset
+import msgspec
+
+from firkin.network import ruleset, sandbox
 from firkin.store import networks as store
 from firkin.types import network as types
+
+
+class Publishing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a network publishes ports.
+
+    ``routed``: without redirection from the host's ports. ``binding``: the address that ports get
+    which name none, "" for every address of the host.
+    """
+
+    routed: bool = False
+    binding: str = ""
 
 
 class Driver(Protocol):
@@ -36,20 +54,44 @@ class Driver(Protocol):
 
     stored: store.StoredNetwork
 
+    namespaced: bool
+    """Whether a container on it has a network namespace of its own."""
+
+    exclusive: bool
+    """Whether a container on it can be on no other network."""
+
+    pairs: bool
+    """Whether it uses a sandbox's spare pair."""
+
     async def start(self, live: Collection[types.Endpoint]) -> None:
-        """Bring the network into being and take over ``live``. Raises ``System``."""
+        """Bring the network into being and take over ``live``.
+
+        Raises ``System``; ``InvalidParameter``, ``Forbidden`` and ``NotImplemented`` for what the
+        network asks for and cannot have, with nothing left.
+        """
 
     def rules(self) -> ruleset.Network | None:
         """What the firewall must know of the network, after ``start``; None for nothing."""
 
-    async def connect(self, request: types.EndpointRequest) -> types.Endpoint:
-        """Make a container's endpoint, all or nothing."""
+    def publishing(self, version: int) -> Publishing | None:
+        """How ports of its containers are published for an IP version; None for not at all."""
 
-    async def release(self, endpoint: types.Endpoint) -> None:
-        """End an endpoint: its published ports, its address, its interface."""
+    async def connect(
+        self, place: sandbox.Sandbox | None, request: types.EndpointRequest, container_id: str
+    ) -> types.Endpoint:
+        """Make a container's endpoint, all or nothing. ``place`` is None without a namespace."""
+
+    async def release(self, endpoint: types.Endpoint, place: sandbox.Sandbox | None) -> None:
+        """End an endpoint. ``place`` is None when the container's sandbox ends with it."""
+
+    async def remove(self) -> None:
+        """End the network: what ``start`` made and nobody else uses."""
 
     def ipam(self) -> types.IPAM:
         """Subnets and gateways, as NetworkInspect shows them."""
+
+    def subnets(self) -> dict[str, types.SubnetStatus]:
+        """How many addresses of each subnet are taken."""
 
     def options(self) -> dict[str, str]:
         """Driver options in effect, as NetworkInspect shows them."""

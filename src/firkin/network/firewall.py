@@ -38,6 +38,24 @@ class Firewall:
     def _whole(self) -> str:
         return ruleset.whole(self.table, self._networks.values(), self._redirects)
 
+    async def put_network(self, network: ruleset.Network) -> None:
+        """Let a network work as it says, in place of what its bridge was before."""
+        before = self._networks.get(network.bridge)
+        self._networks[network.bridge] = network
+        try:
+            await self._nft.run(self._whole())
+        except errdefs.FirkinError:
+            self._networks.pop(network.bridge)
+            if before is not None:
+                self._networks[network.bridge] = before
+            raise
+
+    async def drop_network(self, bridge: str) -> None:
+        """Forget the network of a bridge; the table goes with the last one."""
+        if self._networks.pop(bridge, None) is not None:
+            empty = not self._networks
+            await self._nft.run(ruleset.remove(self.table) if empty else self._whole())
+
     async def publish(self, redirects: Collection[ruleset.Redirect]) -> None:
         """Let the redirects work, all or none."""
         if not redirects:

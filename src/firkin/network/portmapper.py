@@ -16,6 +16,8 @@ import ctypes
 import errno
 import ipaddress
 import logging
+import os
+import random
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -23,6 +25,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from firkin import errdefs
+from firkin.linux import sysctl
 from firkin.types import network as types
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,11 @@ _SOCKETS = {
     "sctp": (socket.SOCK_STREAM, _SCTP),
 }
 
+_ANY = {4: "0.0.0.0", 6: "::"}
+_TRIES = 16
+
 Key = tuple[str, str, int]
+"""Protocol, address, port."""
 
 
 def check(port: types.PublishedPort) -> None:
@@ -64,10 +71,10 @@ def check(port: types.PublishedPort) -> None:
             raise errdefs.InvalidParameter(
                 f"cannot publish {what}: {port.host_ip!r} is not an IP address"
             ) from error
-        if address.version == 6:
+        if address.version == 6 and address.is_loopback:
             raise errdefs.NotImplemented(
-                f"cannot publish {what} on {port.host_ip}: publishing on IPv6 addresses is not "
-                "supported; give an IPv4 address or none"
+                f"cannot publish {what} on {port.host_ip}: Linux does not translate addresses of "
+                "packets that come from ::1; publish on 127.0.0.1 instead"
             )
         if address.is_multicast:
             raise errdefs.InvalidParameter(
@@ -79,35 +86,47 @@ class PortMapper:
     """The host ports that are held, by the container that holds them."""
 
     def __init__(self) -> None:
-        self._held: dict[str, dict[Key, socket.socket]] = {}
+        self._held: dict[str, dict[Key, socket.socket | None]] = {}
 
     def reserve(
-        self, holder: str, ports: Sequence[types.PublishedPort]
+        self,
+        holder: str,
+        ports: Sequence[types.PublishedPort],
+        versions: Sequence[int] = (4,),
     ) -> tuple[types.PublishedPort, ...]:
         """Hold all the ports for ``holder``, or none, and return them with their real numbers.
 
+        A port without an address is held, by the same number, on every address of each IP version
+        of ``versions``, and returned once for each: without address for IPv4, with :: for IPv6.
         Fixed ports are taken first, so that one picked from a range does not take them away.
-        Raises ``InvalidParameter``, ``NotImplemented`` or, for a port in use, ``System``: its text
-        begins with ``Bind for`` and holds ``port is already allocated``.
+        Raises ``InvalidParameter`` or, for a port in use, ``System``: its text begins with
+        ``Bind for`` and holds ``port is already allocated``.
         """
         for port in ports:
             check(port)
         order = sorted(range(len(ports)), key=lambda index: _looseness(ports[index]))
-        results: dict[int, types.PublishedPort] = {}
-        taken: dict[Key, socket.socket] = {}
+        results: dict[int, list[types.PublishedPort]] = {}
+        taken: dict[Key, socket.socket | None] = {}
         try:
             for index in order:
-                number, held = self._take(ports[index])
-                taken[_key(ports[index], number)] = held
-                results[index] = msgspec.structs.replace(
-                    ports[index], host_port=number, host_port_end=0
-                )
+                port = ports[index]
+                number, held = self._take(port, _addresses(port, versions))
+                for address, one in held.items():
+                    taken[port.proto, address, number] = one
+                results[index] = [
+                    msgspec.structs.replace(
+                        port,
+                        host_port=number,
+                        host_port_end=0,
+                        host_ip=port.host_ip or ("" if address == _ANY[4] else address),
+                    )
+                    for address in held
+                ]
         except BaseException:
-            for held in taken.values():
-                held.close()
+            _close(taken.values())
             raise
         self._held.setdefault(holder, {}).update(taken)
-        return tuple(results[index] for index in range(len(ports)))
+        return tuple(port for index in range(len(ports)) for port in results[index])
 
     def restore(self, holder: str, ports: Iterable[types.PublishedPort]) -> None:
         """Hold again the ports of a container that kept running while no engine held them.
@@ -126,29 +145,58 @@ class PortMapper:
 
     def release(self, holder: str) -> None:
         """Let go of all ports of ``holder``; none is fine."""
-        for held in self._held.pop(holder, {}).values():
-            held.close()
+        _close(self._held.pop(holder, {}).values())
 
     def close(self) -> None:
         """Let go of everything."""
         for holder in list(self._held):
             self.release(holder)
 
-    def _take(self, port: types.PublishedPort) -> tuple[int, socket.socket]:
+    def _take(
+        self, port: types.PublishedPort, addresses: Sequence[str]
+    ) -> tuple[int, dict[str, socket.socket | None]]:
+        """One number of those that are asked for, held on all the addresses."""
         last = port.host_port_end or port.host_port
-        for number in range(port.host_port, last + 1):
+        numbers = list(range(port.host_port, last + 1))
+        if not last:
+            numbers *= _TRIES
+        for position, number in enumerate(numbers):
+            held: dict[str, socket.socket | None] = {}
             try:
-                return _bind(port.proto, port.host_ip or "0.0.0.0", number)
+                for address in addresses:
+                    number, held[address] = self._hold(port.proto, address, number)
+                return number, held
             except OSError as error:
-                if error.errno != errno.EADDRINUSE or number == last:
-                    raise self._explain(port, number, error) from error
+                _close(held.values())
+                if error.errno != errno.EADDRINUSE or position == len(numbers) - 1:
+                    raise self._explain(port, number, error, addresses[len(held)]) from error
+            except BaseException:
+                _close(held.values())
+                raise
         raise AssertionError("a range has at least one port")
 
-    def _explain(self, port: types.PublishedPort, number: int, error: OSError) -> Exception:
-        address = port.host_ip or "0.0.0.0"
-        where = f"{address}:{number}"
+    def _hold(self, proto: str, address: str, number: int) -> tuple[int, socket.socket | None]:
+        try:
+            return _bind(proto, address, number)
+        except OSError as error:
+            # A kernel without SCTP sockets redirects SCTP all the same; nobody can take the port.
+            missing = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
+            if proto != "sctp" or error.errno not in missing:
+                raise
+        used = {key[2] for ports in self._held.values() for key in ports if key[0] == proto}
+        if number in used:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        first, last = map(int, sysctl.read("net.ipv4.ip_local_port_range").split())
+        free = [one for one in range(first, last + 1) if one not in used]
+        return number or random.choice(free), None
+
+    def _explain(
+        self, port: types.PublishedPort, number: int, error: OSError, address: str
+    ) -> Exception:
+        shown = f"[{address}]" if ":" in address else address
+        where = f"{shown}:{number}"
         if port.host_port_end > port.host_port:
-            where = f"{address}:{port.host_port}-{port.host_port_end}"
+            where = f"{shown}:{port.host_port}-{port.host_port_end}"
         if error.errno == errno.EADDRINUSE:
             ours = any(
                 key[0] == port.proto and key[2] == number
@@ -161,10 +209,6 @@ class PortMapper:
             return errdefs.System(
                 f"Bind for {where} failed: {address} is not an address of this host"
             )
-        if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
-            return errdefs.NotImplemented(
-                f"Bind for {where} failed: this kernel has no {port.proto} sockets"
-            )
         return errdefs.System(f"Bind for {where} failed: {error.strerror}")
 
 
@@ -174,15 +218,24 @@ def _looseness(port: types.PublishedPort) -> int:
     return 0 if port.host_port else 2
 
 
-def _key(port: types.PublishedPort, number: int) -> Key:
-    return port.proto, port.host_ip or "0.0.0.0", number
+def _addresses(port: types.PublishedPort, versions: Sequence[int]) -> list[str]:
+    return [port.host_ip] if port.host_ip else [_ANY[version] for version in versions]
+
+
+def _close(held: Iterable[socket.socket | None]) -> None:
+    for one in held:
+        if one is not None:
+            one.close()
 
 
 def _bind(proto: str, address: str, number: int) -> tuple[int, socket.socket]:
     """A bound, deaf socket and its port; 0 asks for one of ip_local_port_range."""
     kind, protocol = _SOCKETS[proto]
-    held = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC, protocol)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    held = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     try:
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if proto == "udp":
             _refuse_all(held)
         try:

@@ -7,6 +7,7 @@ nothing, and a published port is one element.
 ::
 
     arriving packet  ──► guard ──► prerouting ──► (route) ──► forward ──► postrouting
+                                                     └──────► input
     the host's own   ────────────► output     ──► (route) ──────────────► postrouting
 
     guard        127.0.0.0/8 on the wire of a bridge, as source or destination, is dropped.
@@ -16,9 +17,13 @@ nothing, and a published port is one element.
                  on every address match the host's own addresses only, and never 127.0.0.0/8:
                  a neighbour that sends such a packet on the wire must not get in by the rewriting.
     output       the same for the host's own packets, with 127.0.0.0/8.
-    forward      into a bridge come replies, packets that were redirected here, and packets between
-                 containers of that bridge; all others are dropped: a neighbour cannot reach a
-                 container's address directly, nor one network another. Out of a bridge all may go.
+    input        an internal network reaches those addresses of the host that lie on its own bridge.
+    forward      first the administrator's rules (chain admin). Out of and into an internal network
+                 nothing goes but packets between its own containers. Into another bridge come
+                 replies, packets that were redirected here, those for ports that are open without
+                 redirection, and packets between containers of that bridge; all others are
+                 dropped: a neighbour cannot reach a container's address directly, nor one network
+                 another. Out of a bridge all may go.
     postrouting  what leaves a subnet gets the host's address. So does what was redirected from a
                  container to a container (the reply must come back through the host to be
                  rewritten) and what the host sends from 127.0.0.0/8.
@@ -40,27 +45,36 @@ from firkin import errdefs
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """What the firewall knows of a network: its bridge, its subnet and what is allowed.
+    """What the firewall knows of a network: its bridge, its subnets and what is allowed.
 
-    ``icc``: containers on it may talk to each other. ``masquerade``: they may leave it under the
-    host's address.
+    ``icc``: containers on it may talk to each other. ``internal``: nothing else may get in or out.
+    ``masquerade``: those subnets from which packets leave under the host's address.
+    ``unprotected``: anybody may send packets to its containers' addresses.
     """
 
     bridge: str
-    subnet: ipaddress.IPv4Network
+    subnets: tuple[Subnet, ...]
     icc: bool = True
-    masquerade: bool = True
+    internal: bool = False
+    masquerade: tuple[Subnet, ...] = ()
+    unprotected: bool = False
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True):
-    """A published port: ``host_ip`` 0.0.0.0 means every address of the host."""
+    """A published port: an unspecified ``host_ip`` means every address of the host.
+
+    ``host_port`` 0: no redirection; the container's own address and port are reachable.
+    """
 
     proto: str
-    host_ip: ipaddress.IPv4Address
+    host_ip: Address
     host_port: int
-    container_ip: ipaddress.IPv4Address
+    container_ip: Address
     container_port: int
 
 
@@ -70,16 +84,29 @@ def check_table(name: str) -> None:
         raise errdefs.InvalidParameter(f"{name!r} cannot be the name of a firewall table")
 
 
+_MAPS = (
+    "everywhere", "everywhere6", "on_address", "on_address6", "on_loopback", "opened", "opened6",
+)  # fmt: skip
+
+
 def _place(redirect: Redirect) -> tuple[str, str, str]:
-    """(map, key, value) of a redirect."""
+    """(set or map, key, value) of a redirect; a set has no values."""
     if redirect.proto not in _PROTOCOLS:
         raise errdefs.InvalidParameter(f"protocol {redirect.proto!r} has no ports to publish")
+    family = "6" if redirect.container_ip.version == 6 else ""
+    if not redirect.host_port:
+        port = redirect.container_port
+        return f"opened{family}", f"{redirect.container_ip} . {redirect.proto} . {port}", ""
     key = f"{redirect.proto} . {redirect.host_port}"
     value = f"{redirect.container_ip} . {redirect.container_port}"
     if redirect.host_ip.is_unspecified:
-        return "everywhere", key, value
-    kind = "on_loopback" if redirect.host_ip.is_loopback else "on_address"
+        return f"everywhere{family}", key, value
+    kind = "on_loopback" if redirect.host_ip.is_loopback and not family else "on_address" + family
     return kind, f"{redirect.host_ip} . {key}", value
+
+
+def _element(key: str, value: str) -> str:
+    return f"{key} : {value}" if value else key
 
 
 def _elements(items: Iterable[str]) -> str:
@@ -87,30 +114,51 @@ def _elements(items: Iterable[str]) -> str:
     return f"elements = {{ {joined} }};" if joined else ""
 
 
-def whole(table: str, networks: Collection[Network], redirects: Collection[Redirect]) -> str:
-    """One transaction that puts the table in place of whatever it was before."""
-    maps: dict[str, list[str]] = {"everywhere": [], "on_loopback": [], "on_address": []}
+def _of(subnets: Iterable[Subnet], version: int) -> str:
+    return _elements({str(subnet) for subnet in subnets if subnet.version == version})
+
+
+def whole(
+    table: str,
+    networks: Collection[Network],
+    redirects: Collection[Redirect],
+    admin: str = "",
+) -> str:
+    """One transaction that puts the table in place of whatever it was before.
+
+    ``admin`` are the administrator's rules, lines of nft's language.
+    """
+    maps: dict[str, list[str]] = {name: [] for name in _MAPS}
     for redirect in redirects:
         kind, key, value = _place(redirect)
-        maps[kind].append(f"{key} : {value}")
+        maps[kind].append(_element(key, value))
     bridges = _elements(f'"{network.bridge}"' for network in networks)
-    subnets = _elements({str(network.subnet) for network in networks})
-    outgoing = _elements({str(network.subnet) for network in networks if network.masquerade})
+    internal = _elements(f'"{one.bridge}"' for one in networks if one.internal)
+    unprotected = _elements(f'"{one.bridge}"' for one in networks if one.unprotected)
+    subnets = [subnet for network in networks for subnet in network.subnets]
+    outgoing = [subnet for network in networks for subnet in network.masquerade]
     icc = _elements(f'"{one.bridge}" . "{one.bridge}"' for one in networks if one.icc)
-    addressed = "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;"
+    port = "inet_proto . inet_service"
+    to4, to6 = ": ipv4_addr . inet_service", ": ipv6_addr . inet_service"
     return f"""
 table inet {table}
 delete table inet {table}
 table inet {table} {{
     set bridges {{ type ifname; {bridges} }}
-    set subnets {{ type ipv4_addr; flags interval; {subnets} }}
-    set outgoing {{ type ipv4_addr; flags interval; {outgoing} }}
+    set internal {{ type ifname; {internal} }}
+    set unprotected {{ type ifname; {unprotected} }}
+    set subnets {{ type ipv4_addr; flags interval; auto-merge; {_of(subnets, 4)} }}
+    set subnets6 {{ type ipv6_addr; flags interval; auto-merge; {_of(subnets, 6)} }}
+    set outgoing {{ type ipv4_addr; flags interval; auto-merge; {_of(outgoing, 4)} }}
+    set outgoing6 {{ type ipv6_addr; flags interval; auto-merge; {_of(outgoing, 6)} }}
     set icc {{ type ifname . ifname; {icc} }}
-    map everywhere {{
-        type inet_proto . inet_service : ipv4_addr . inet_service; {_elements(maps["everywhere"])}
-    }}
-    map on_address {{ {addressed} {_elements(maps["on_address"])} }}
-    map on_loopback {{ {addressed} {_elements(maps["on_loopback"])} }}
+    map everywhere {{ type {port} {to4}; {_elements(maps["everywhere"])} }}
+    map everywhere6 {{ type {port} {to6}; {_elements(maps["everywhere6"])} }}
+    map on_address {{ type ipv4_addr . {port} {to4}; {_elements(maps["on_address"])} }}
+    map on_address6 {{ type ipv6_addr . {port} {to6}; {_elements(maps["on_address6"])} }}
+    map on_loopback {{ type ipv4_addr . {port} {to4}; {_elements(maps["on_loopback"])} }}
+    set opened {{ type ipv4_addr . {port}; {_elements(maps["opened"])} }}
+    set opened6 {{ type ipv6_addr . {port}; {_elements(maps["opened6"])} }}
 
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
@@ -121,33 +169,63 @@ table inet {table} {{
         dnat ip to ip daddr . meta l4proto . th dport map @on_address
         fib daddr type local dnat ip to meta l4proto . th dport map @everywhere
     }}
+    chain published6 {{
+        dnat ip6 to ip6 daddr . meta l4proto . th dport map @on_address6
+        fib daddr type local dnat ip6 to meta l4proto . th dport map @everywhere6
+    }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
         ip daddr != 127.0.0.0/8 jump published
+        ip6 daddr != ::1 jump published6
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
         dnat ip to ip daddr . meta l4proto . th dport map @on_loopback
-        jump published
+        meta nfproto ipv4 jump published
+        ip6 daddr != ::1 jump published6
+    }}
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        iifname @internal fib daddr . iif type != {{ local, broadcast, anycast, multicast }} drop
+    }}
+    chain admin {{
+{_indented(admin)}
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
+        iifname @bridges jump admin
+        iifname != @bridges oifname @bridges jump admin
+        iifname @internal jump within
+        oifname @internal jump within
         oifname @bridges jump into_bridge
+    }}
+    chain within {{
+        iifname . oifname @icc accept
+        drop
     }}
     chain into_bridge {{
         ct state established,related accept
         ct status dnat accept
         iifname . oifname @icc accept
+        oifname @unprotected accept
+        ip daddr . meta l4proto . th dport @opened accept
+        ip6 daddr . meta l4proto . th dport @opened6 accept
         drop
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
         oifname @bridges ct status dnat ip saddr @subnets masquerade
+        oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
         oifname != @bridges ip saddr @outgoing masquerade
+        oifname != @bridges ip6 saddr @outgoing6 masquerade
     }}
 }}
 """
+
+
+def _indented(rules: str) -> str:
+    return "\n".join(f"        {line.strip()}" for line in rules.splitlines() if line.strip())
 
 
 def publish(table: str, redirects: Iterable[Redirect]) -> str:
@@ -155,7 +233,7 @@ def publish(table: str, redirects: Iterable[Redirect]) -> str:
     lines = []
     for redirect in redirects:
         kind, key, value = _place(redirect)
-        lines.append(f"add element inet {table} {kind} {{ {key} : {value} }}")
+        lines.append(f"add element inet {table} {kind} {{ {_element(key, value)} }}")
     return "\n".join(lines)
 
 

@@ -280,6 +280,13 @@ class NetworkingConfig(Wire):
     endpoints_config: dict[str, EndpointSettings] | None = None
 
 
+class ConnectRequest(Wire):
+    """The body of NetworkConnect."""
+
+    container: str = ""
+    endpoint_config: EndpointSettings = field(default_factory=EndpointSettings)
+
+
 class CreateRequest(Config):
     """The body of ContainerCreate: a Config with its HostConfig and NetworkingConfig."""
 

@@ -23,6 +23,13 @@ class IPAM(Wire):
     config: list[IPAMPool] = []
 
 
+class SubnetStatus(Wire):
+    """How many addresses of a subnet are taken, and how many can still be given."""
+
+    ips_in_use: int = field(default=0, name="IPsInUse")
+    dynamic_ips_available: int = field(default=0, name="DynamicIPsAvailable")
+
+
 class NetworkContainer(Wire):
     """A running container as NetworkInspect lists it; addresses carry their prefix length."""
 
@@ -31,6 +38,37 @@ class NetworkContainer(Wire):
     mac_address: str = ""
     ipv4_address: str = field(default="", name="IPv4Address")
     ipv6_address: str = field(default="", name="IPv6Address")
+
+
+class ConfigReference(Wire):
+    """The config-only network that a network takes its settings from."""
+
+    network: str = ""
+
+
+class CreateRequest(Wire):
+    """The body of NetworkCreate. ``enable_ipv4`` None means the default, true."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    ipam: IPAM = field(default_factory=lambda: IPAM(driver=""), name="IPAM")
+    enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = field(default=None, name="EnableIPv6")
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class DisconnectRequest(Wire):
+    """The body of NetworkDisconnect."""
+
+    container: str = ""
+    force: bool = False
 
 
 class Network(Wire):
@@ -47,7 +85,7 @@ class Network(Wire):
     internal: bool = False
     attachable: bool = False
     ingress: bool = False
-    config_from: dict[str, str] = field(default_factory=lambda: {"Network": ""})
+    config_from: ConfigReference = field(default_factory=ConfigReference)
     config_only: bool = False
     containers: dict[str, NetworkContainer] = {}
     options: dict[str, str] = {}
@@ -70,24 +108,60 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine asks the controller for when a container starts on a network.
+    """A place that is asked for on one network, given by name or id.
 
-    ``container_name`` is for messages only; ``network`` is a name or an id.
+    ``aliases`` are names beside the container's own; ``links`` maps names that only this container
+    sees to other containers' names. ``options`` are the endpoint's driver options.
+    """
+
+    network: str
+    mac_address: str = ""
+    ipv4_address: str = ""
+    ipv6_address: str = ""
+    link_local: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    links: dict[str, str] = {}
+    gw_priority: int = 0
+    options: dict[str, str] = {}
+
+
+class Nameserver(msgspec.Struct, frozen=True, kw_only=True):
+    """Where names are asked that no container has.
+
+    ``from_host``: reached from the host's network namespace, else from the container's.
+    """
+
+    address: str
+    from_host: bool = True
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine asks for when a container starts: all of its networks at once.
+
+    ``names`` are those by which other containers find it on user-defined networks; the first is
+    the container's name, which messages use. ``nameservers`` serve its other questions.
     """
 
     container_id: str
-    network: str
-    container_name: str = ""
+    endpoints: tuple[EndpointRequest, ...]
+    names: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
-    mac_address: str = ""
-    ipv4_address: str = ""
+    nameservers: tuple[Nameserver, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The container's name for messages."""
+        return self.names[0] if self.names else self.container_id[:12]
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What the controller made: a container's interface on one network.
 
     ``netns`` is the path of the network namespace that holds it, "" for the host's own;
-    ``host_interface`` is the host's end of its veth pair.
+    ``host_interface`` is the host's end of its veth pair. ``gateway`` and ``ipv6_gateway`` are
+    empty where the network has no way out. ``ports`` are those that lead to this endpoint, which
+    for one container are those of one endpoint per address family. ``names``, ``links`` and
+    ``nameservers`` are what the resolver must know.
     """
 
     id: str
@@ -101,4 +175,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ipv4_address: str = ""
     prefix_len: int = 0
     gateway: str = ""
+    ipv6_address: str = ""
+    ipv6_prefix_len: int = 0
+    ipv6_gateway: str = ""
+    gw_priority: int = 0
     ports: tuple[PublishedPort, ...] = ()
+    names: tuple[str, ...] = ()
+    links: dict[str, str] = {}
+    nameservers: tuple[Nameserver, ...] = ()

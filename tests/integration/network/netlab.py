@@ -140,14 +140,13 @@ class Engine:
         """The process is gone: its sockets close, nothing is undone."""
         index = next(i for i, (one, _) in enumerate(self._alive) if one is made)
         _, db = self._alive.pop(index)
-        for driver in made._drivers.values():
-            stock = getattr(driver, "_stock", None)
-            if stock is not None:
-                await stock._tasks.close()
-                stock._closed = True
-                stock._thread.shutdown()
-                for wire in stock._ready:
-                    wire.sandbox.inside.close()
+        stock = made._host.stock
+        await stock._tasks.close()
+        stock._closed = True
+        stock._thread.shutdown()
+        for one in stock._ready:
+            one.close()
+        made._host.threads.shutdown()
         made._ports.close()
         db.close()
 

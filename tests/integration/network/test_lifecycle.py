@@ -16,11 +16,23 @@ from netlab import BRIDGE, TABLE, Engine, Host, command, remove_all
 from firkin import errdefs
 from firkin.linux import mount, netns
 from firkin.network import controller as controllers
-from firkin.types.network import EndpointRequest, PublishedPort
+from firkin.types.network import Endpoint, EndpointRequest, JoinRequest, PublishedPort
 
 
-def request(container: str, *ports: PublishedPort, **more: str) -> EndpointRequest:
-    return EndpointRequest(container_id=container, network="bridge", ports=ports, **more)
+def request(
+    container: str, *ports: PublishedPort, name: str = "", network: str = "bridge", **more: str
+) -> JoinRequest:
+    return JoinRequest(
+        container_id=container,
+        names=(name,) if name else (),
+        ports=ports,
+        endpoints=(EndpointRequest(network=network, **more),),
+    )
+
+
+async def join(controller: controllers.Controller, wanted: JoinRequest) -> Endpoint:
+    (endpoint,) = await controller.join(wanted)
+    return endpoint
 
 
 def tcp(port: int, container_port: int = 80, **more: object) -> PublishedPort:
@@ -37,12 +49,16 @@ def redirects() -> str:
     return "\n".join(line for line in table.splitlines() if " : 10." in line)
 
 
-async def settled(engine: Engine, expected: int) -> tuple[set[str], set[str]]:
-    """Bridge ports and namespaces, once the kernel is down to ``expected`` of each."""
+async def settled(engine: Engine, expected: int, stock: int = 2) -> tuple[set[str], set[str]]:
+    """Bridge ports and namespaces, once the kernel is down to ``expected`` namespaces.
+
+    ``stock`` of them are ready-made ones, which are no ports of the bridge.
+    """
     directory = engine.root / "exec" / "netns"
     for _ in range(100):
         state = bridge_ports(), set(mount.mounted_below(str(directory)))
-        if len(state[0]) == len(state[1]) == expected == len(list(directory.glob("*"))):
+        files = len(list(directory.glob("*")))
+        if len(state[0]) + stock == len(state[1]) == expected == files:
             return state
         await asyncio.sleep(0.05)
     raise AssertionError(f"expected {expected} of each: {state}, {list(directory.glob('*'))}")
@@ -50,7 +66,7 @@ async def settled(engine: Engine, expected: int) -> tuple[set[str], set[str]]:
 
 async def test_connect_gives_what_it_says(engine: Engine) -> None:
     controller = await engine.start()
-    endpoint = await controller.connect(request("c1"))
+    endpoint = await join(controller, request("c1"))
     inside = f"--net={endpoint.netns}"
     links = json.loads(command("nsenter", inside, "ip", "-j", "addr"))
     assert [link["ifname"] for link in links] == ["lo", "eth0"]
@@ -61,46 +77,46 @@ async def test_connect_gives_what_it_says(engine: Engine) -> None:
     routes = json.loads(command("nsenter", inside, "ip", "-j", "route", "show", "default"))
     assert [route["gateway"] for route in routes] == [endpoint.gateway] == ["10.214.77.1"]
     assert endpoint.host_interface in bridge_ports()
-    assert controller.endpoint("c1") == endpoint
+    assert controller.endpoints("c1") == (endpoint,)
     shown = controller.inspect("bridge", {"c1": "web"}).containers["c1"]
     assert (shown.name, shown.ipv4_address) == ("web", "10.214.77.2/24")
     await controller.release("c1")
     await controller.release("c1")
-    assert controller.endpoint("c1") is None
+    assert controller.endpoints("c1") == ()
     await settled(engine, 2)
 
 
 async def test_chosen_addresses(engine: Engine) -> None:
     controller = await engine.start()
     wanted = request("c1", mac_address="02-42-AB-00-00-09", ipv4_address="10.214.77.99")
-    endpoint = await controller.connect(wanted)
+    endpoint = await join(controller, wanted)
     shown = json.loads(command("nsenter", f"--net={endpoint.netns}", "ip", "-j", "addr", "show",
                                "eth0"))[0]  # fmt: skip
     assert shown["address"] == "02:42:ab:00:00:09"
     assert shown["addr_info"][0]["local"] == "10.214.77.99"
     with pytest.raises(errdefs.Conflict, match="already in use"):
-        await controller.connect(request("c2", ipv4_address="10.214.77.99"))
+        await join(controller, request("c2", ipv4_address="10.214.77.99"))
     with pytest.raises(errdefs.Conflict, match="already connected"):
-        await controller.connect(request("c1"))
+        await join(controller, request("c1"))
 
 
 async def test_a_port_in_use_leaves_nothing(engine: Engine) -> None:
     controller = await engine.start()
-    await controller.connect(request("c1", tcp(28090)))
+    await join(controller, request("c1", tcp(28090)))
     before = redirects()
     await settled(engine, 3)
     match = "^driver failed programming external connectivity on endpoint web: Bind for "
     with pytest.raises(errdefs.System, match=match + "0.0.0.0:28090 failed: port is already"):
-        await controller.connect(request("c2", tcp(28091), tcp(28090), container_name="web"))
+        await join(controller, request("c2", tcp(28091), tcp(28090), name="web"))
     with socket.socket() as foreign:
         foreign.bind(("0.0.0.0", 28092))
         foreign.listen()
         with pytest.raises(errdefs.System, match="address already in use"):
-            await controller.connect(request("c2", tcp(28091), tcp(28092)))
-    assert controller.endpoint("c2") is None
+            await join(controller, request("c2", tcp(28091), tcp(28092)))
+    assert controller.endpoints("c2") == ()
     assert redirects() == before
     await settled(engine, 3)
-    endpoint = await controller.connect(request("c2", tcp(28091)))
+    endpoint = await join(controller, request("c2", tcp(28091)))
     assert endpoint.ports == (tcp(28091),)
 
 
@@ -116,9 +132,9 @@ async def test_a_refused_firewall_change_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(controller._firewall._nft, "run", refuse)
         with pytest.raises(errdefs.System, match="no"):
-            await controller.connect(request("c1", tcp(28090)))
+            await join(controller, request("c1", tcp(28090)))
     await settled(engine, 2)
-    endpoint = await controller.connect(request("c1", tcp(28090)))
+    endpoint = await join(controller, request("c1", tcp(28090)))
     assert endpoint.ipv4_address == "10.214.77.3"
 
 
@@ -126,22 +142,22 @@ async def test_a_refused_firewall_change_leaves_nothing(
 async def test_a_cancelled_connect_leaves_nothing(engine: Engine, delay: float) -> None:
     controller = await engine.start(stock=0)
     for _ in range(5):
-        work = asyncio.get_running_loop().create_task(controller.connect(request("c1", tcp(28090))))
+        work = asyncio.get_running_loop().create_task(join(controller, request("c1", tcp(28090))))
         await asyncio.sleep(delay)
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work
         await controller.release("c1")
     assert redirects() == ""
-    await settled(engine, 0)
-    assert (await controller.connect(request("c1", tcp(28090)))).ports == (tcp(28090),)
+    await settled(engine, 0, stock=0)
+    assert (await join(controller, request("c1", tcp(28090)))).ports == (tcp(28090),)
 
 
 async def test_many_at_once(engine: Engine) -> None:
     controller = await engine.start()
     ports = PublishedPort(proto="tcp", container_port=80, host_port=28100, host_port_end=28130)
     made = await asyncio.gather(
-        *(controller.connect(request(f"c{number}", ports)) for number in range(20))
+        *(join(controller, request(f"c{number}", ports)) for number in range(20))
     )
     assert len({one.ipv4_address for one in made}) == 20
     assert {one.ports[0].host_port for one in made} == set(range(28100, 28120))
@@ -152,8 +168,8 @@ async def test_many_at_once(engine: Engine) -> None:
 
 async def test_the_engine_is_killed_and_started_again(engine: Engine) -> None:
     first = await engine.start()
-    alive = await first.connect(request("alive", tcp(28090), tcp(0)))
-    dead = await first.connect(request("dead", tcp(28091)))
+    alive = await join(first, request("alive", tcp(28090), tcp(0)))
+    dead = await join(first, request("dead", tcp(28091)))
     network = first.inspect("bridge", {})
     server = Host(alive.netns)
     server.serve("tcp", 80, "alive")
@@ -161,8 +177,8 @@ async def test_the_engine_is_killed_and_started_again(engine: Engine) -> None:
     await engine.kill(first)
     second = await engine.start("alive")
     try:
-        assert second.endpoint("alive") == alive
-        assert second.endpoint("dead") is None
+        assert second.endpoints("alive") == (alive,)
+        assert second.endpoints("dead") == ()
         assert not os.path.exists(dead.netns)
         assert second.inspect("bridge", {}).id == network.id
         assert client.recv(100) == b"alive 10.214.77.1"
@@ -172,8 +188,8 @@ async def test_the_engine_is_killed_and_started_again(engine: Engine) -> None:
         assert alive.netns in namespaces
         for port in alive.ports:
             with pytest.raises(errdefs.System, match="port is already allocated"):
-                await second.connect(request("new", tcp(port.host_port)))
-        new = await second.connect(request("new", tcp(28091)))
+                await join(second, request("new", tcp(port.host_port)))
+        new = await join(second, request("new", tcp(28091)))
         assert new.ipv4_address != alive.ipv4_address
         await second.release("alive")
         await second.release("new")
@@ -185,26 +201,26 @@ async def test_the_engine_is_killed_and_started_again(engine: Engine) -> None:
 
 async def test_after_a_reboot_nothing_is_believed(engine: Engine) -> None:
     first = await engine.start()
-    endpoint = await first.connect(request("c1", tcp(28090)))
+    endpoint = await join(first, request("c1", tcp(28090)))
     await engine.kill(first)
     for path in (engine.root / "exec" / "netns").glob("*"):
         netns.remove(str(path))
     pathlib.Path(endpoint.netns).touch()
     remove_all()
     second = await engine.start("c1")
-    assert second.endpoint("c1") is None
+    assert second.endpoints("c1") == ()
     assert redirects() == ""
-    await second.connect(request("c1", tcp(28090)))
+    await join(second, request("c1", tcp(28090)))
 
 
 async def test_stopping_changes_nothing_for_containers(engine: Engine) -> None:
     controller = await engine.start()
-    endpoint = await controller.connect(request("c1", tcp(28090)))
+    endpoint = await join(controller, request("c1", tcp(28090)))
     server = Host(endpoint.netns)
     server.serve("tcp", 80, "still")
     try:
         await controller.close()
-        ports, namespaces = await settled(engine, 1)
+        ports, namespaces = await settled(engine, 1, stock=0)
         assert (ports, namespaces) == ({endpoint.host_interface}, {endpoint.netns})
         answer = await asyncio.to_thread(Host("").ask, "tcp", "127.0.0.1", 28090)
         assert answer.startswith("still")
@@ -215,12 +231,10 @@ async def test_stopping_changes_nothing_for_containers(engine: Engine) -> None:
 
 async def test_none_and_host(engine: Engine) -> None:
     controller = await engine.start(stock=0)
-    alone = await controller.connect(EndpointRequest(container_id="c1", network="none"))
+    alone = await join(controller, request("c1", network="none"))
     links = json.loads(command("nsenter", f"--net={alone.netns}", "ip", "-j", "link"))
     assert [(link["ifname"], "UP" in link["flags"]) for link in links] == [("lo", True)]
-    shared = await controller.connect(
-        EndpointRequest(container_id="c2", network="host", ports=(tcp(28090),))
-    )
+    shared = await join(controller, request("c2", tcp(28090), network="host"))
     assert (shared.netns, shared.ports, shared.ipv4_address) == ("", (), "")
     await controller.release("c1")
     await controller.release("c2")
@@ -284,10 +298,10 @@ async def test_two_engines_side_by_side(engine: Engine, tmp_path: pathlib.Path) 
         two = await other.start(bip="", table="firkin-test2", name="fktest1")
         subnets = {made.networks()[0].ipam.config[0].subnet for made in (one, two)}
         assert len(subnets) == 2
-        here = await one.connect(request("c1", tcp(28090)))
-        there = await two.connect(request("c1"))
+        here = await join(one, request("c1", tcp(28090)))
+        there = await join(two, request("c1"))
         with pytest.raises(errdefs.System, match="port is already allocated"):
-            await two.connect(request("c2", tcp(28090)))
+            await join(two, request("c2", tcp(28090)))
         server, client = Host(here.netns), Host(there.netns)
         server.serve("tcp", 80, "one")
         try:
@@ -318,7 +332,7 @@ async def test_no_default_bridge(engine: Engine) -> None:
     controller = await engine.start(name="none")
     assert [network.name for network in controller.networks()] == ["host", "none"]
     with pytest.raises(errdefs.NotFound):
-        await controller.connect(request("c1"))
+        await join(controller, request("c1"))
     assert TABLE not in command("nft", "list", "tables")
 
 
@@ -330,7 +344,7 @@ async def test_the_time_a_connect_takes(engine: Engine, capsys: pytest.CaptureFi
         for number in range(10):
             await asyncio.sleep(0.2)
             begin = time.perf_counter()
-            await controller.connect(request(f"c{number}", *ports))
+            await join(controller, request(f"c{number}", *ports))
             middle = time.perf_counter()
             await controller.release(f"c{number}")
             times["connect"].append(middle - begin)

@@ -17,7 +17,7 @@ from netlab import (
     command,
 )
 
-from firkin.types.network import Endpoint, EndpointRequest, PublishedPort
+from firkin.types.network import Endpoint, EndpointRequest, JoinRequest, PublishedPort
 
 PORTS = (
     PublishedPort(proto="tcp", container_port=80, host_port=28080),
@@ -45,6 +45,12 @@ class World:
             one.close()
 
 
+def request(container: str, *ports: PublishedPort) -> JoinRequest:
+    return JoinRequest(
+        container_id=container, endpoints=(EndpointRequest(network="bridge"),), ports=ports
+    )
+
+
 async def ask(where: Host, *words: object, **options: object) -> str:
     work: Callable[..., str] = where.ask
     return await asyncio.to_thread(work, *words, **options)
@@ -53,10 +59,11 @@ async def ask(where: Host, *words: object, **options: object) -> str:
 @pytest.fixture
 async def world(engine: Engine, neighbour: Host) -> AsyncIterator[World]:
     controller = await engine.start()
-    endpoint = await controller.connect(
-        EndpointRequest(container_id="c1", network="bridge", ports=PORTS)
+    bridge = (EndpointRequest(network="bridge"),)
+    (endpoint,) = await controller.join(
+        JoinRequest(container_id="c1", endpoints=bridge, ports=PORTS)
     )
-    other = await controller.connect(EndpointRequest(container_id="c2", network="bridge"))
+    (other,) = await controller.join(JoinRequest(container_id="c2", endpoints=bridge))
     made = World(neighbour, endpoint, other)
     for port in (80, 81, 82, 90):
         made.container.serve("tcp", port, f"tcp{port}")
@@ -174,9 +181,7 @@ async def test_udp_senders_that_never_pause_follow(engine: Engine, neighbour: Ho
         for _ in range(3):
             # Between containers the host itself gets the packets, and they are tracked so.
             sender.sendto(b"?", (HOST_ADDRESS, 28053))
-            endpoint = await controller.connect(
-                EndpointRequest(container_id="c1", network="bridge", ports=PORTS[1:2])
-            )
+            (endpoint,) = await controller.join(request("c1", *PORTS[1:2]))
             container = Host(endpoint.netns)
             container.serve("udp", 53, endpoint.ipv4_address)
             try:
@@ -190,9 +195,9 @@ async def test_udp_senders_that_never_pause_follow(engine: Engine, neighbour: Ho
 
 async def test_ports_end_with_the_container(engine: Engine, neighbour: Host) -> None:
     controller = await engine.start()
-    request = EndpointRequest(container_id="c1", network="bridge", ports=PORTS[:2])
+    wanted = request("c1", *PORTS[:2])
     for _ in range(2):
-        endpoint = await controller.connect(request)
+        (endpoint,) = await controller.join(wanted)
         container = Host(endpoint.netns)
         container.serve("tcp", 80, "tcp80")
         try:
@@ -205,11 +210,9 @@ async def test_ports_end_with_the_container(engine: Engine, neighbour: Host) -> 
 
 async def test_a_flushed_firewall_is_put_back(engine: Engine, neighbour: Host) -> None:
     controller = await engine.start()
-    first = await controller.connect(
-        EndpointRequest(container_id="c1", network="bridge", ports=PORTS[:1])
-    )
+    (first,) = await controller.join(request("c1", *PORTS[:1]))
     command("nft", "delete", "table", "inet", "firkin-test")
-    await controller.connect(EndpointRequest(container_id="c2", network="bridge", ports=PORTS[1:2]))
+    await controller.join(request("c2", *PORTS[1:2]))
     container = Host(first.netns)
     container.serve("tcp", 80, "tcp80")
     try:

@@ -102,7 +102,8 @@ def test_a_huge_pool_full_to_the_last_subnet_is_searched_quickly() -> None:
 
 
 @pytest.mark.parametrize(
-    "pool", [("10.0.0.1/8", 24), ("x", 24), ("10.0.0.0/24", 16), ("10.0.0.0/24", 31), ("::/64", 80)]
+    "pool",
+    [("10.0.0.1/8", 24), ("x", 24), ("10.0.0.0/24", 16), ("10.0.0.0/24", 31), ("::/64", 127)],
 )
 def test_malformed_pools(pool: tuple[str, int]) -> None:
     with pytest.raises(errdefs.InvalidParameter, match="default address pool"):

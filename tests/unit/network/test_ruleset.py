@@ -10,7 +10,8 @@ import pytest
 from firkin import errdefs
 from firkin.network import ruleset
 
-NETWORK = ruleset.Network(bridge="br-0", subnet=ipaddress.IPv4Network("10.9.0.0/24"))
+SUBNETS = (ipaddress.IPv4Network("10.9.0.0/24"),)
+NETWORK = ruleset.Network(bridge="br-0", subnets=SUBNETS, masquerade=SUBNETS)
 
 
 def redirect(host_ip: str = "0.0.0.0", proto: str = "tcp", port: int = 8080) -> ruleset.Redirect:
@@ -49,9 +50,8 @@ def test_packets_from_outside_never_see_the_loopback_map() -> None:
 
 
 def test_networks_are_elements() -> None:
-    private = ruleset.Network(
-        bridge="br-1", subnet=ipaddress.IPv4Network("10.8.0.0/24"), icc=False, masquerade=False
-    )
+    other = (ipaddress.IPv4Network("10.8.0.0/24"),)
+    private = ruleset.Network(bridge="br-1", subnets=other, icc=False)
     text = ruleset.whole("t", [NETWORK, private], [])
     assert elements(text, "bridges") == ['"br-0"', '"br-1"']
     assert elements(text, "subnets") == ["10.8.0.0/24", "10.9.0.0/24"]

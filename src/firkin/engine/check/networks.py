@@ -12,9 +12,10 @@ from firkin.linux import netns
 async def audit(core: engine.Core, deep: bool) -> AsyncIterator[difference.Difference]:
     """Network namespaces of running containers."""
     for container in core.containers:
-        endpoint = core.network.endpoint(container.id) if container.running else None
-        if endpoint is not None and endpoint.netns and not netns.exists(endpoint.netns):
+        endpoints = core.network.endpoints(container.id) if container.running else ()
+        path = endpoints[0].netns if endpoints else ""
+        if path and not netns.exists(path):
             yield difference.Difference(
-                "network", container.name, f"its namespace {endpoint.netns} is gone",
+                "network", container.name, f"its namespace {path} is gone",
                 remedy=f"firkin restart {container.name}",
             )  # fmt: skip

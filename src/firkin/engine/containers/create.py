@@ -19,6 +19,7 @@ from firkin.engine.containers import (
     model,
     mounts,
     netmode,
+    networking,
     registry,
     specs,
 )
@@ -66,7 +67,7 @@ async def _checked(
         config=config,
         host=host,
         args=args,
-        networks=_networks(request, host),
+        networks=networking.plan(core, config, host, _asked(request)),
         mounts=mounts.plan(config, host, inherited),
         runtime=host.runtime,
     )
@@ -247,23 +248,9 @@ def _volumes_from(
     return found
 
 
-def _networks(
-    request: container.CreateRequest, host: container.HostConfig
-) -> dict[str, container.EndpointSettings]:
+def _asked(request: container.CreateRequest) -> dict[str, container.EndpointSettings]:
     asked = (request.networking_config or container.NetworkingConfig()).endpoints_config or {}
-    mode = host.network_mode
-    if netmode.shared_with(mode):
-        return {}
-    settings = {}
-    for name, endpoint in asked.items():
-        key = mode if name == "default" else name
-        settings[key] = endpoint or container.EndpointSettings()
-        if key != mode:
-            raise errdefs.NotImplemented(
-                f"network {key}: a container can join only its own network mode ({mode}) in this "
-                "version"
-            )
-    return settings or {mode: container.EndpointSettings()}
+    return {name: settings or container.EndpointSettings() for name, settings in asked.items()}
 
 
 def _shares_names(host: container.HostConfig) -> bool:

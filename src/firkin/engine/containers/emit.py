@@ -15,11 +15,10 @@ def container(core: engine.Core, subject: model.Container, action: str, **more: 
     core.events.publish("container", action, subject.id, attributes)
 
 
-def network(core: engine.Core, subject: model.Container, action: str) -> None:
-    """Publish that the container joined or left its network."""
-    mode = subject.record.host.network_mode
+def network(core: engine.Core, subject: model.Container, action: str, name: str) -> None:
+    """Publish that the container joined or left the network of that name."""
     for known in core.network.networks():
-        if known.name == mode:
+        if known.name == name:
             core.events.publish(
                 "network",
                 action,

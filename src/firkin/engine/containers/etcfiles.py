@@ -7,8 +7,10 @@ network of its own can't reach.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+from collections.abc import Iterable
 
 from firkin.types import container, network
 
@@ -26,7 +28,7 @@ _HOSTS = (
 def hosts(
     hostname: str,
     domainname: str,
-    endpoint: network.Endpoint | None,
+    endpoints: Iterable[network.Endpoint],
     extra: list[str],
     host_gateway: str,
 ) -> str:
@@ -34,10 +36,71 @@ def hosts(
     text = _HOSTS
     for entry in extra:
         text += extra_host(entry, host_gateway)
-    if endpoint is not None and endpoint.ipv4_address:
-        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-        text += f"{endpoint.ipv4_address}\t{names}\n"
+    for endpoint in endpoints:
+        text += "".join(own_lines(endpoint, hostname, domainname))
     return text
+
+
+def own_lines(endpoint: network.Endpoint, hostname: str, domainname: str) -> list[str]:
+    """The lines of /etc/hosts for a container's own addresses on one network."""
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    addresses = (endpoint.ipv4_address, endpoint.ipv6_address)
+    return [f"{address}\t{names}\n" for address in addresses if address]
+
+
+def add_address(home: str, config: container.Config, endpoint: network.Endpoint) -> None:
+    """Tell a running container's /etc/hosts of an endpoint; the rest of the file stays."""
+    path = os.path.join(home, "hosts")
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(path, encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        text = file.read()
+        for line in own_lines(endpoint, config.hostname, config.domainname):
+            if line not in text:
+                text += line
+        write(home, "hosts", text)
+
+
+def drop_address(home: str, endpoint: network.Endpoint) -> None:
+    """Take the lines of an endpoint's addresses out of a running container's /etc/hosts."""
+    path = os.path.join(home, "hosts")
+    gone = {endpoint.ipv4_address, endpoint.ipv6_address}
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(path, encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        lines = file.readlines()
+        write(home, "hosts", "".join(line for line in lines if line.split("\t")[0] not in gone))
+
+
+def nameservers(config: container.HostConfig, dns: list[str]) -> list[network.Nameserver]:
+    """Whom the resolver of a container asks: its own servers, else the engine's, else the host's.
+
+    Its own are reached from its own networks, the others from the host.
+    """
+    if config.dns:
+        return [network.Nameserver(address=one, from_host=False) for one in config.dns]
+    servers = dns or host_servers(_read("/etc/resolv.conf"))
+    return [network.Nameserver(address=one) for one in servers]
+
+
+def host_servers(text: str) -> list[str]:
+    """The name servers of a resolv.conf."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            found.append(words[1])
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def extra_host(entry: str, host_gateway: str) -> str:
@@ -91,7 +154,7 @@ def _loopback(text: str) -> bool:
 def write(directory: str, name: str, text: str) -> str:
     """Write one of the files in place, keeping the inode that may be bound; returns its path."""
     path = os.path.join(directory, name)
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         os.fchmod(file.fileno(), 0o644)
         file.write(text)
     return path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import clock, healthcheck, logkeeper, model, mounts, netmode
+from firkin.engine.containers import clock, healthcheck, logkeeper, model, mounts, netmode, networking
 from firkin.oci import security
 from firkin.types import base, container, network
 
@@ -65,7 +66,7 @@ def points(core: engine.Core, subject: model.Container) -> list[dict[str, Any]]:
 
 
 def port_map(
-    subject: model.Container, endpoint: network.Endpoint | None
+    subject: model.Container, endpoints: Iterable[network.Endpoint]
 ) -> dict[str, list[dict[str, str]] | None]:
     """NetworkSettings.Ports: exposed ports, with where they are published."""
     ports: dict[str, list[dict[str, str]] | None] = {}
@@ -75,7 +76,10 @@ def port_map(
         numbers, proto = netmode.parse_port(text)
         for number in numbers:
             ports[f"{number}/{proto}"] = None
-    for port in endpoint.ports if endpoint else ():
+    for port in sorted(
+        (port for endpoint in endpoints for port in endpoint.ports),
+        key=lambda port: (":" in port.host_ip, port.host_port),
+    ):
         key = f"{port.container_port}/{port.proto}"
         bindings = ports.get(key) or []
         bindings.append({"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)})
@@ -83,23 +87,32 @@ def port_map(
     return dict(sorted(ports.items()))
 
 
+def _live(core: engine.Core, subject: model.Container) -> tuple[network.Endpoint, ...]:
+    return core.network.endpoints(subject.id) if subject.running else ()
+
+
 def endpoints(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     """NetworkSettings.Networks."""
     found = {}
-    live = core.network.endpoint(subject.id)
-    known = {n.name: n for n in core.network.networks()}
+    live = {one.network_name: one for one in _live(core, subject)}
+    known = {driver.stored.name: driver.stored for driver in core.network.every()}
     for name, asked in subject.record.networks.items():
         settings = base.to_builtins(asked)
         settings["MacAddress"] = ""
-        if (net := known.get(name)) is not None:
-            settings["NetworkID"] = net.id
-        if live is not None and live.network_name == name and subject.running:
-            settings["NetworkID"] = live.network_id
-            settings["EndpointID"] = live.id
-            settings["Gateway"] = live.gateway
-            settings["IPAddress"] = live.ipv4_address
-            settings["MacAddress"] = live.mac_address
-            settings["IPPrefixLen"] = live.prefix_len
+        if (stored := known.get(name)) is not None:
+            settings["NetworkID"] = stored.id
+        if name not in ("bridge", *networking.EXCLUSIVE):
+            settings["DNSNames"] = networking.names(subject, asked.aliases)
+        if (one := live.get(name)) is not None:
+            settings["NetworkID"] = one.network_id
+            settings["EndpointID"] = one.id
+            settings["Gateway"] = one.gateway
+            settings["IPAddress"] = one.ipv4_address
+            settings["MacAddress"] = one.mac_address
+            settings["IPPrefixLen"] = one.prefix_len
+            settings["IPv6Gateway"] = one.ipv6_gateway
+            settings["GlobalIPv6Address"] = one.ipv6_address
+            settings["GlobalIPv6PrefixLen"] = one.ipv6_prefix_len
         found[name] = settings
     return found
 
@@ -107,17 +120,16 @@ def endpoints(core: engine.Core, subject: model.Container) -> dict[str, Any]:
 def _network_settings(
     core: engine.Core, subject: model.Container, version: tuple[int, int]
 ) -> dict[str, Any]:
-    live = core.network.endpoint(subject.id) if subject.running else None
+    live = _live(core, subject)
     networks = endpoints(core, subject)
     settings: dict[str, Any] = {
-        "SandboxID": live.id if live else "",
-        "SandboxKey": live.netns if live else "",
+        "SandboxID": live[0].id if live else "",
+        "SandboxKey": live[0].netns if live else "",
         "Ports": port_map(subject, live),
         "Networks": networks,
     }
     if version < (1, 52):
-        first = networks.get(subject.record.host.network_mode, {})
-        default = subject.record.host.network_mode == "bridge"
+        first = networks.get("bridge", {})
         settings |= {
             "Bridge": "",
             "HairpinMode": False,
@@ -125,15 +137,13 @@ def _network_settings(
             "LinkLocalIPv6PrefixLen": 0,
             "SecondaryIPAddresses": None,
             "SecondaryIPv6Addresses": None,
-            "EndpointID": first.get("EndpointID", "") if default else "",
-            "Gateway": first.get("Gateway", "") if default else "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "IPAddress": first.get("IPAddress", "") if default else "",
-            "IPPrefixLen": first.get("IPPrefixLen", 0) if default else 0,
-            "IPv6Gateway": "",
-            "MacAddress": first.get("MacAddress", "") if default else "",
         }
+        for key, nothing in (
+            ("EndpointID", ""), ("Gateway", ""), ("GlobalIPv6Address", ""),
+            ("GlobalIPv6PrefixLen", 0), ("IPAddress", ""), ("IPPrefixLen", 0),
+            ("IPv6Gateway", ""), ("MacAddress", ""),
+        ):  # fmt: skip
+            settings[key] = first.get(key, nothing)
     return settings
 
 
@@ -253,8 +263,7 @@ def _ago(now: int, then: int) -> str:
 def ports(core: engine.Core, subject: model.Container) -> list[container.PortSummary]:
     """The Ports of ps."""
     found = []
-    live = core.network.endpoint(subject.id) if subject.running else None
-    for key, bindings in port_map(subject, live).items():
+    for key, bindings in port_map(subject, _live(core, subject)).items():
         number, _, proto = key.partition("/")
         if bindings is None:
             found.append(container.PortSummary(private_port=int(number), type=proto))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 
 from firkin import errdefs
+from firkin.network import publishing
 from firkin.types import container, network
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(\w+))?")
@@ -20,6 +22,15 @@ def shared_with(mode: str) -> str:
 def network_of(mode: str) -> str:
     """The network that a container without further words joins in this mode."""
     return "bridge" if mode in ("", "default") else mode
+
+
+def host_gateway(endpoints: Sequence[network.Endpoint]) -> str:
+    """The address by which a container with these endpoints reaches its host."""
+    for version in (4, 6):
+        way = publishing.gateway(endpoints, version)
+        if way is not None:
+            return way.gateway if version == 4 else way.ipv6_gateway
+    return "127.0.0.1"
 
 
 def parse_port(text: str) -> tuple[list[int], str]:

@@ -12,7 +12,7 @@ from firkin.engine.containers import filters, model, mounts, netmode, rootfiles
 from firkin.linux import cgroup, cgroupdriver
 from firkin.oci import capabilities, hostdevs, process, resources, seccomp, spec
 from firkin.oci import user as users
-from firkin.types import mount, network
+from firkin.types import mount
 
 
 def cgroup_of(core: engine.Core, parent: str, container_id: str) -> cgroupdriver.Group:
@@ -57,10 +57,11 @@ def shm_path(core: engine.Core, container_id: str) -> str:
     return os.path.join(core.bundle(container_id), "shm")
 
 
-def namespaces(
-    core: engine.Core, container: model.Container, endpoint: network.Endpoint | None
-) -> spec.Namespaces:
-    """The namespaces to make or join. Raises ``Conflict`` when a container to join is not there."""
+def namespaces(core: engine.Core, container: model.Container, netns: str) -> spec.Namespaces:
+    """The namespaces to make or join; ``netns`` is that of its networks.
+
+    Raises ``Conflict`` when a container to join is not there.
+    """
     host = container.record.host
     shared = netmode.shared_with(host.network_mode)
     if shared:
@@ -68,7 +69,7 @@ def namespaces(
     elif host.network_mode == "host":
         net = "host"
     else:
-        net = endpoint.netns if endpoint else ""
+        net = netns
     ipc, pid = host.ipc_mode, host.pid_mode or "private"
     if ipc.startswith("container:"):
         source = joined(core, ipc.partition(":")[2], "ipc")
@@ -123,7 +124,7 @@ def build(
     rootfs: str,
     sources: dict[str, str],
     etc: list[mount.Mount],
-    endpoint: network.Endpoint | None,
+    netns: str,
 ) -> dict[str, Any]:
     """The runtime-spec of a container whose rootfs is mounted.
 
@@ -155,7 +156,7 @@ def build(
             cwd=config.working_dir or "/",
             hostname=hostname,
             mounts=tuple(binds),
-            namespaces=namespaces(core, container, endpoint),
+            namespaces=namespaces(core, container, netns),
             cgroups_path=cgroup_of(core, host.cgroup_parent, container.id).spec,
             cgroup_v2=core.host.cgroup.version == 2,
             init_path=_init(core, container),

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from firkin.engine.containers import (
     healthcheck,
     model,
     netmode,
+    networking,
     release,
     remove,
     sources,
@@ -99,7 +100,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         await asyncio.to_thread(_fresh_directory, bundle)
         rootfs = os.path.join(bundle, "rootfs")
         os.mkdir(rootfs, mode=0o755)
-        endpoint, _, found = await _all(
+        endpoints, _, found = await _all(
             _connect(core, container),
             rootfs_of.mount(core, container.id, rootfs),
             sources.acquire(core, container, container.id),
@@ -114,7 +115,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
                 kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC,
                 f"mode=1777,size={record.host.shm_size}",
             )
-        etc = _etc_files(core, container, endpoint)
+        etc = _etc_files(core, container, endpoints)
         document = await asyncio.to_thread(
             specs.build,
             core,
@@ -122,7 +123,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
             rootfs=rootfs,
             sources=found,
             etc=etc,
-            endpoint=endpoint,
+            netns=endpoints[0].netns if endpoints else "",
         )
         with open(os.path.join(bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(document))
@@ -197,31 +198,17 @@ def _end_monitor(made: runtime.Monitored) -> None:
     pidfd.reap(made.monitor)
 
 
-async def _connect(core: engine.Core, container: model.Container) -> network.Endpoint | None:
-    record = container.record
-    mode = record.host.network_mode
-    if mode == "host" or netmode.shared_with(mode):
-        return None
-    settings = record.networks.get(mode)
-    static = settings.ipam_config.ipv4_address if settings and settings.ipam_config else ""
-    mac = (settings.mac_address if settings else "") or record.config.mac_address or ""
-    disabled = bool(record.config.network_disabled)
-    endpoint = await core.network.connect(
-        network.EndpointRequest(
-            container_id=container.id,
-            container_name=container.name,
-            network="none" if disabled else mode,
-            ports=tuple(netmode.published(record.config, record.host)),
-            mac_address=mac,
-            ipv4_address=static,
-        )
-    )
-    emit.network(core, container, "connect")
-    return endpoint
+async def _connect(core: engine.Core, container: model.Container) -> tuple[network.Endpoint, ...]:
+    if netmode.shared_with(container.record.host.network_mode):
+        return ()
+    endpoints = await core.network.join(networking.request(core, container))
+    for endpoint in endpoints:
+        emit.network(core, container, "connect", endpoint.network_name)
+    return endpoints
 
 
 def _etc_files(
-    core: engine.Core, container: model.Container, endpoint: network.Endpoint | None
+    core: engine.Core, container: model.Container, endpoints: Sequence[network.Endpoint]
 ) -> list[mount.Mount]:
     """Write the /etc files (or find those of the container whose network is shared)."""
     record = container.record
@@ -233,7 +220,7 @@ def _etc_files(
         hostname = record.config.hostname or core.host.hostname
         host_text = _read("/etc/resolv.conf")
         etcfiles.write(home, "hostname", hostname + "\n")
-        gateway = endpoint.gateway if endpoint else "127.0.0.1"
+        gateway = netmode.host_gateway(endpoints)
         if mode == "host":
             text = _read("/etc/hosts") + "".join(
                 etcfiles.extra_host(entry, gateway) for entry in record.host.extra_hosts or []
@@ -242,7 +229,7 @@ def _etc_files(
             text = etcfiles.hosts(
                 hostname,
                 record.config.domainname,
-                endpoint,
+                endpoints,
                 record.host.extra_hosts or [],
                 gateway,
             )

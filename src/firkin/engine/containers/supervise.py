@@ -76,6 +76,7 @@ class Supervisor:
             again = await finish(core, container, found)
             container.clean_end = found.known
             leaves = container.record.host.auto_remove and not again
+            networks = [one.network_name for one in core.network.endpoints(container.id)]
             try:
                 if leaves or container.doomed:
                     await release.shared(core, container)  # the rest comes with the removal
@@ -83,7 +84,8 @@ class Supervisor:
                     await release.release(core, container, ended=container.clean_end)
             except errdefs.FirkinError as error:  # the next start, removal or engine tries again
                 log.error("not all of container %s is released: %s", container.short, error)
-            emit.network(core, container, "disconnect")
+            for name in networks:
+                emit.network(core, container, "disconnect", name)
         if again:
             self.schedule(core, container)
         elif leaves:

@@ -1,46 +1,44 @@
-"""A bridge network: one Linux bridge, one subnet, addresses translated on the way out.
+"""A bridge network: one Linux bridge, its subnets, addresses translated on the way out.
 
 The bridge outlives the engine, and so do the containers' places on it. When the engine starts it
 makes the bridge, or adopts the one that is there, and repairs what is missing.
 
-Which subnet: ``--bip`` if given; else the one remembered, unless the host meanwhile uses it for
-something else; else the address that an existing bridge has; else the first of the default address
-pools that overlaps no address and no route of the host.
+Which subnet: what the user gave (``--subnet``, or ``--bip`` for the default bridge); else the one
+remembered, unless the host meanwhile uses it for something else; else the address that an existing
+bridge has; else the first of the default address pools that overlaps no network of this engine and
+no address or route of the host.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
-import ipaddress
 import logging
-import re
 import secrets
-import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TypeVar
 
 import msgspec
 
 from firkin import errdefs
-from firkin.linux import conntrack, netlink, netns, sysctl
-from firkin.network import endpoint as endpoints
-from firkin.network import firewall as firewalls
-from firkin.network import ipam, portmapper, ruleset
+from firkin.linux import netlink
+from firkin.network import addresses, ipam, ruleset, sandbox
+from firkin.network import driver as drivers
+from firkin.network.drivers import bridge_link, bridge_options, shared
 from firkin.store import networks as store
 from firkin.types import network as types
 
 log = logging.getLogger(__name__)
 
-_INTERFACE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
-_OPTION = "com.docker.network."
+T = TypeVar("T")
 
 
 class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the default bridge is set up.
+    """What the engine says of its bridges.
 
-    ``bip``: its address in CIDR form, "" to choose. ``stock``: how many network namespaces are
-    kept ready; each is a namespace and a veth pair in the kernel.
+    ``name`` and ``bip`` are those of the default bridge: its name, and its address in CIDR form,
+    "" to choose. ``binding``: where ports are published that name no address. ``stock``: how many
+    network namespaces are kept ready; each is a namespace and a veth pair in the kernel.
     """
 
     name: str = "firkin0"
@@ -48,282 +46,282 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[ipam.Pool, ...] = ipam.DEFAULT_POOLS
     mtu: int = 1500
     stock: int = 4
+    binding: str = ""
 
     def check(self) -> None:
         """Raises ``InvalidParameter`` for what cannot work."""
-        if not _INTERFACE_NAME.fullmatch(self.name):
-            raise errdefs.InvalidParameter(
-                f"{self.name!r} cannot be the name of a bridge: write at most 15 letters, digits, "
-                "dots, dashes and underscores"
-            )
-        if not 68 <= self.mtu <= 65535:
-            raise errdefs.InvalidParameter(f"the MTU {self.mtu} is not between 68 and 65535")
+        bridge_options.check_interface(self.name, "a bridge")
+        bridge_options.check_mtu(self.mtu)
         if self.bip:
             ipam.parse_bip(self.bip)
         ipam.check_pools(self.pools)
 
 
 class BridgeDriver:
-    """The Driver of the default bridge."""
+    """The Driver of one bridge network."""
+
+    namespaced = True
+    exclusive = False
+    pairs = True
 
     def __init__(
-        self,
-        stored: store.StoredNetwork,
-        config: BridgeConfig,
-        directory: str,
-        firewall: firewalls.Firewall,
-        ports: portmapper.PortMapper,
+        self, stored: store.StoredNetwork, config: BridgeConfig, host: shared.Shared
     ) -> None:
-        config.check()
         self.stored = stored
         self._config = config
-        self._directory = directory
-        self._firewall = firewall
-        self._ports = ports
-        self._thread = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="firkin-bridge")
-        self._addresses: ipam.Allocator | None = None
-        self._stock: endpoints.Stock | None = None
+        self._host = host
+        self._default = stored.name == "bridge"
+        self._options = bridge_options.parse(stored.options, internal=stored.internal)
+        self._name = config.name if self._default else self._options.name or f"br-{stored.id[:12]}"
+        self._mtu = self._options.mtu or config.mtu
+        self._index = 0
+        self._space: ipam.Space | None = None
 
-    # Start
+    # Start and end
 
     async def start(self, live: Collection[types.Endpoint]) -> None:
-        loop = asyncio.get_running_loop()
-        index, address = await loop.run_in_executor(self._thread, self._set_up, list(live))
-        self.stored = msgspec.structs.replace(
-            self.stored, subnet=str(address.network), gateway=str(address.ip)
-        )
-        self._addresses = ipam.Allocator(address.network, address.ip)
+        self._index = await self._run(lambda: self._set_up(list(live)))
+        self._space = addresses.space(self.stored.pools)
         for endpoint in live:
-            if not self._addresses.restore(ipam.parse_address(endpoint.ipv4_address)):
-                log.warning(
-                    "container %s keeps address %s, which network %s (%s) does not have: "
-                    "restart it to give it a new one",
-                    endpoint.container_id, endpoint.ipv4_address, self.stored.name, address.network,
-                )  # fmt: skip
-            self._ports.restore(endpoint.id, endpoint.ports)
-        self._stock = endpoints.Stock(self._directory, index, self._config.mtu, self._config.stock)
-        self._stock.refill()
+            for address in (endpoint.ipv4_address, endpoint.ipv6_address):
+                if address and not self._space.restore(address):
+                    log.warning(
+                        "container %s keeps address %s, which network %s does not have: "
+                        "restart it to give it a new one",
+                        endpoint.container_id, address, self.stored.name,
+                    )  # fmt: skip
 
-    def _set_up(self, live: Collection[types.Endpoint]) -> tuple[int, ipaddress.IPv4Interface]:
-        """Make the bridge what it should be; its index and address. Blocks."""
-        name = self._config.name
-        host = netlink.Socket()
+    async def _run(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await sandbox.settle(loop.run_in_executor(self._host.threads, work))
+
+    def _versions(self) -> list[int]:
+        wanted = ((4, self.stored.enable_ipv4), (6, self.stored.enable_ipv6))
+        return [version for version, enabled in wanted if enabled]
+
+    def _set_up(self, live: Collection[types.Endpoint]) -> int:
+        """Make the bridge what it should be; its index. Blocks."""
+        host = self._host.netlink
         try:
-            link = host.link(name)
+            link = host.link(self._name)
             if link is not None and link.kind != "bridge":
                 raise errdefs.System(
-                    f"interface {name} exists and is not a bridge but {link.kind or 'a device'}: "
-                    "give another name with --bridge"
+                    f"interface {self._name} exists and is not a bridge but "
+                    f"{link.kind or 'a device'}: give another name with --bridge or the option "
+                    f"{bridge_options.PREFIX}bridge.name"
                 )
-            address = self._choose(host, link, bool(live))
+            known = bool(self.stored.pools)
+            pools = self._choose(host, link, bool(live))
+            adopted = self.stored.adopted or (
+                link is not None and bool(self._options.name) and not known and not self._default
+            )
+            self.stored = msgspec.structs.replace(self.stored, pools=pools, adopted=adopted)
             if link is None:
-                mac = ipam.mac_of(address.ip)
-                host.request(netlink.add_bridge(name, mac, self._config.mtu))
-                link = host.link(name)
+                mac = ipam.mac_of(ipam.parse_address(pools[0].gateway)) if pools else ""
+                host.request(netlink.add_bridge(self._name, mac, self._mtu))
+                link = host.link(self._name)
                 assert link is not None
-            host.request(netlink.set_link(link.index, up=True, mtu=self._config.mtu))
-            self._set_address(host, link.index, address)
-            self._set_parameters()
-            self._repair_ports(host, link.index, live)
-            return link.index, address
+            host.request(netlink.set_link(link.index, up=True, mtu=self._mtu))
+            if not adopted:
+                bridge_link.set_addresses(host, link.index, self._own_addresses())
+            ipv6 = self.stored.enable_ipv6 and self._options.mode6 != "isolated"
+            bridge_link.set_parameters(self._name, internal=self.stored.internal, ipv6=ipv6)
+            bridge_link.repair_ports(host, link.index, live, isolated=not self._options.icc)
+            return link.index
         except OSError as error:
-            raise errdefs.System(f"cannot set up the bridge {name}: {error}") from error
-        finally:
-            host.close()
+            raise errdefs.System(f"cannot set up the bridge {self._name}: {error}") from error
 
     def _choose(
         self, host: netlink.Socket, link: netlink.Link | None, in_use: bool
-    ) -> ipaddress.IPv4Interface:
+    ) -> list[types.IPAMPool]:
         own = link.index if link else -1
-        addresses = host.addresses()
-        taken = [address.network for address in addresses if address.index != own]
-        taken += [network for network, index in host.routed() if index != own]
+        taken = addresses.on_host(host, 4, without=own)
+        pools = self.stored.pools
+        if self._default:
+            pools = self._default_pools(host, own, taken, in_use)
+        if self.stored.enable_ipv6:
+            taken += addresses.on_host(host, 6, without=own)
+        taken += self._host.reserved(self.stored.id)
+        return addresses.complete(
+            pools, versions=self._versions(), default=self._config.pools, taken=taken
+        )
+
+    def _default_pools(
+        self, host: netlink.Socket, own: int, taken: list[ipam.Network], in_use: bool
+    ) -> list[types.IPAMPool]:
         if self._config.bip:
-            return ipam.parse_bip(self._config.bip)
-        if self.stored.subnet:
-            subnet = ipaddress.IPv4Network(self.stored.subnet)
-            if in_use or not any(subnet.overlaps(network) for network in taken):
-                return ipaddress.IPv4Interface(f"{self.stored.gateway}/{subnet.prefixlen}")
+            bip = ipam.parse_bip(self._config.bip)
+            return [types.IPAMPool(subnet=str(bip.network), gateway=str(bip.ip))]
+        if self.stored.pools:
+            subnet = ipam.parse_subnet(self.stored.pools[0].subnet)
+            if in_use or not ipam.overlapping(subnet, taken):
+                return self.stored.pools
             log.warning("subnet %s is used elsewhere on this host by now, taking another", subnet)
-        for address in addresses:
+        for address in host.addresses():
             if address.index == own and address.prefix_len <= 30:
-                return ipaddress.IPv4Interface(f"{address.address}/{address.prefix_len}")
-        subnet = ipam.choose_subnet(self._config.pools, taken)
-        return ipaddress.IPv4Interface(f"{subnet[1]}/{subnet.prefixlen}")
+                return [types.IPAMPool(subnet=str(address.network), gateway=address.address)]
+        return []
 
-    @staticmethod
-    def _set_address(host: netlink.Socket, index: int, address: ipaddress.IPv4Interface) -> None:
-        wanted = (str(address.ip), address.network.prefixlen)
-        found = [one for one in host.addresses() if one.index == index]
-        if any((one.address, one.prefix_len) == wanted for one in found):
+    def _own_addresses(self) -> list[tuple[str, int]]:
+        """Addresses of the bridge itself, with their prefix lengths."""
+        found = []
+        for pool in self.stored.pools:
+            subnet = ipam.parse_subnet(pool.subnet)
+            mode = self._options.mode4 if subnet.version == 4 else self._options.mode6
+            if mode == "isolated" or (subnet.version == 4 and self._options.inhibit_ipv4):
+                continue
+            found.append((pool.gateway, subnet.prefixlen))
+        return found
+
+    async def remove(self) -> None:
+        if self.stored.adopted:
             return
-        for one in found:
-            host.request(netlink.delete_address(index, one.address, one.prefix_len))
-        host.request(netlink.add_address(index, *wanted))
 
-    def _set_parameters(self) -> None:
-        name = self._config.name
-        if sysctl.write("net.ipv4.ip_forward", "1"):
-            log.info("IPv4 forwarding was off on this host and is on now, for all interfaces")
-        # Ports published on 127.0.0.1: see the firewall's guard chain for the other side of it.
-        sysctl.write(("net", "ipv4", "conf", name, "route_localnet"), "1")
-        # No container may reach the host by a link-local address that nobody gave out.
-        with contextlib.suppress(FileNotFoundError):
-            sysctl.write(("net", "ipv6", "conf", name, "disable_ipv6"), "1")
+        def work() -> None:
+            link = self._host.netlink.link(self._name)
+            if link is not None and link.kind == "bridge":
+                self._host.netlink.request(netlink.delete_link(link.index))
 
-    @staticmethod
-    def _repair_ports(host: netlink.Socket, bridge: int, live: Collection[types.Endpoint]) -> None:
-        """Delete the ports that no running container has; put back those of running ones."""
-        keep = {endpoint.host_interface for endpoint in live}
-        for link in host.links():
-            if link.name in keep and link.master != bridge:
-                host.request(netlink.set_link(link.index, master=bridge, up=True))
-            elif (
-                link.name.startswith(endpoints.PREFIX)
-                and link.master == bridge
-                and link.name not in keep
-            ):
-                with contextlib.suppress(OSError):  # it may end by itself at this moment
-                    host.request(netlink.delete_link(link.index))
+        try:
+            await self._run(work)
+        except OSError as error:
+            raise errdefs.System(f"cannot delete the bridge {self._name}: {error}") from error
 
     def rules(self) -> ruleset.Network | None:
+        subnets = [ipam.parse_subnet(pool.subnet) for pool in self.stored.pools]
+        modes = {4: self._options.mode4, 6: self._options.mode6}
         return ruleset.Network(
-            bridge=self._config.name, subnet=ipaddress.IPv4Network(self.stored.subnet)
+            bridge=self._name,
+            subnets=tuple(subnets),
+            icc=self._options.icc,
+            internal=self.stored.internal,
+            masquerade=tuple(
+                subnet
+                for subnet in subnets
+                if self._options.masquerade
+                and not self.stored.internal
+                and modes[subnet.version].startswith("nat")
+            ),
+            unprotected="nat-unprotected" in modes.values(),
         )
+
+    def publishing(self, version: int) -> drivers.Publishing | None:
+        if self.stored.internal or version not in self._versions():
+            return None
+        mode = self._options.mode4 if version == 4 else self._options.mode6
+        binding = self._options.host_binding or self._config.binding
+        return drivers.Publishing(routed=mode == "routed", binding=binding)
 
     # Endpoints
 
-    async def connect(self, request: types.EndpointRequest) -> types.Endpoint:
-        if self._addresses is None or self._stock is None:
-            raise errdefs.Unavailable(f"network {self.stored.name} is not set up yet")
-        identity = secrets.token_hex(32)
+    async def connect(
+        self, place: sandbox.Sandbox | None, request: types.EndpointRequest, container_id: str
+    ) -> types.Endpoint:
+        space = self._space
+        if space is None or place is None:
+            raise errdefs.Unavailable(f"network {self.stored.name} is not set up")
         mac = ipam.parse_mac(request.mac_address) if request.mac_address else ""
-        async with contextlib.AsyncExitStack() as undo:
-            undo.callback(self._ports.release, identity)
-            ports = self._reserve(identity, request)
-            address = self._addresses.allocate(request.ipv4_address)
-            undo.callback(self._addresses.release, address)
-            wire = await self._take(self._stock)
-            undo.push_async_callback(self._discard, wire.sandbox)
-            endpoint = types.Endpoint(
-                id=identity,
-                network_id=self.stored.id,
-                network_name=self.stored.name,
-                container_id=request.container_id,
-                netns=wire.sandbox.path,
-                interface=endpoints.INTERFACE,
-                host_interface=wire.host_interface,
-                mac_address=mac or ipam.mac_of(address),
-                ipv4_address=str(address),
-                prefix_len=self._addresses.subnet.prefixlen,
-                gateway=str(self._addresses.gateway),
-                ports=ports,
+        if request.ipv6_address and not self.stored.enable_ipv6:
+            raise errdefs.InvalidParameter(
+                f"invalid IPv6 address {request.ipv6_address}: network {self.stored.name} has no "
+                "IPv6: create it with --ipv6"
             )
-            await self._configure(wire, endpoint)
-            published = redirects(endpoint)
-            undo.push_async_callback(self._firewall.withdraw, published)
-            await self._firewall.publish(published)
-            await self._forget_connections(published)
+        async with contextlib.AsyncExitStack() as undo:
+            given: dict[int, tuple[ipam.Allocator, ipam.Address]] = {}
+            for version in self._versions():
+                wanted = request.ipv4_address if version == 4 else request.ipv6_address
+                given[version] = space.allocate(version, wanted)
+                undo.callback(space.release, str(given[version][1]))
+            first = next(iter(given.values()))[1]
+            fields: dict[str, str | int] = {"mac_address": mac or ipam.mac_of(first)}
+            for version, (subnet, address) in given.items():
+                fields |= shared.fields(version, subnet, address, internal=self.stored.internal)
+            inside = [(str(address), one.subnet.prefixlen) for one, address in given.values()]
+            inside += [(text, 16 if ":" not in text else 64) for text in request.link_local]
+            work = asyncio.get_running_loop().run_in_executor(
+                self._host.threads,
+                self._wire, place, request, inside, str(fields["mac_address"]),
+            )  # fmt: skip
+            undo.push_async_callback(self._unwire, place, work)
+            try:
+                pair = await sandbox.settle(work)
+            except OSError as error:
+                shown = ", ".join(address for address, _ in inside)
+                raise errdefs.System(
+                    f"cannot give the container its address {shown}: {error}"
+                ) from error
             undo.pop_all()
-        wire.sandbox.inside.close()
-        return endpoint
-
-    def _reserve(
-        self, holder: str, request: types.EndpointRequest
-    ) -> tuple[types.PublishedPort, ...]:
-        try:
-            return self._ports.reserve(holder, request.ports)
-        except errdefs.System as error:
-            name = request.container_name or request.container_id[:12]
-            raise errdefs.System(
-                f"driver failed programming external connectivity on endpoint {name}: {error}"
-            ) from error
-
-    @staticmethod
-    async def _take(stock: endpoints.Stock) -> endpoints.Wire:
-        try:
-            return await stock.take()
-        except OSError as error:
-            raise errdefs.System(f"cannot make a network namespace: {error}") from error
-
-    async def _configure(self, wire: endpoints.Wire, endpoint: types.Endpoint) -> None:
-        work = asyncio.get_running_loop().run_in_executor(
-            self._thread,
-            wire.configure,
-            endpoint.ipv4_address,
-            endpoint.prefix_len,
-            endpoint.gateway,
-            endpoint.mac_address,
+        return types.Endpoint(
+            id=secrets.token_hex(32),
+            network_id=self.stored.id,
+            network_name=self.stored.name,
+            container_id=container_id,
+            netns=place.path,
+            interface=pair.name,
+            host_interface=pair.host_name,
+            gw_priority=request.gw_priority,
+            **fields,  # type: ignore[arg-type]
         )
-        try:
-            await endpoints.settle(work)
-        except OSError as error:
-            raise errdefs.System(
-                f"cannot give the container its address {endpoint.ipv4_address}: {error}"
-            ) from error
 
-    async def _discard(self, sandbox: endpoints.Sandbox) -> None:
-        loop = asyncio.get_running_loop()
-        await endpoints.settle(loop.run_in_executor(self._thread, sandbox.discard))
-
-    async def release(self, endpoint: types.Endpoint) -> None:
-        published = redirects(endpoint)
+    def _wire(
+        self,
+        place: sandbox.Sandbox,
+        request: types.EndpointRequest,
+        inside: list[tuple[str, int]],
+        mac: str,
+    ) -> sandbox.Pair:
+        host = self._host.netlink
+        name, sysctls = shared.interface(place, request, self._options.interface_prefix)
+        pair = place.take_pair(host, name)
         try:
-            await self._firewall.withdraw(published)
-        except errdefs.FirkinError as error:
-            log.error("ports of container %s stay redirected: %s", endpoint.container_id, error)
-        await self._forget_connections(published)
-        self._ports.release(endpoint.id)
-        if self._addresses is not None:
-            self._addresses.release(ipam.parse_address(endpoint.ipv4_address))
-        loop = asyncio.get_running_loop()
-        await endpoints.settle(loop.run_in_executor(self._thread, netns.remove, endpoint.netns))
-        if self._stock is not None:
-            self._stock.forget(endpoint.host_interface)
+            mtu = self._mtu if self._mtu != sandbox.MTU else 0
+            host.request(
+                netlink.set_link(pair.host_index, up=True, master=self._index, mtu=mtu),
+                netlink.set_port(pair.host_name, isolated=not self._options.icc),
+            )
+            place.configure(name, pair.index, inside, mac=mac, mtu=self._mtu, sysctls=sysctls)
+        except BaseException:
+            place.delete(name)
+            raise
+        return pair
 
-    async def _forget_connections(self, published: Collection[ruleset.Redirect]) -> None:
-        """Let senders of UDP that never pause follow the change of the rules."""
-        ports = {redirect.host_port for redirect in published if redirect.proto == "udp"}
-        if not ports:
-            return
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, conntrack.forget, socket.IPPROTO_UDP, ports)
-        try:
-            await endpoints.settle(work)
-        except OSError as error:
-            log.warning("UDP flows that are under way keep their old destination: %s", error)
+    async def _unwire(self, place: sandbox.Sandbox, work: asyncio.Future[sandbox.Pair]) -> None:
+        if not work.cancelled() and work.exception() is None:
+            await self._run(lambda: place.delete(work.result().name))
+
+    async def release(self, endpoint: types.Endpoint, place: sandbox.Sandbox | None) -> None:
+        if place is not None:
+            await self._run(lambda: place.delete(endpoint.interface))
+        else:
+            self._host.stock.forget(endpoint.host_interface)
+        if self._space is not None:
+            self._space.release(endpoint.ipv4_address)
+            self._space.release(endpoint.ipv6_address)
 
     # Views
 
     def ipam(self) -> types.IPAM:
-        pool = types.IPAMPool(subnet=self.stored.subnet, gateway=self.stored.gateway)
-        return types.IPAM(config=[pool])
+        return types.IPAM(
+            driver=self.stored.ipam_driver,
+            options=self.stored.ipam_options,
+            config=list(self.stored.pools),
+        )
+
+    def subnets(self) -> dict[str, types.SubnetStatus]:
+        return addresses.status(self._space) if self._space is not None else {}
 
     def options(self) -> dict[str, str]:
+        if not self._default:
+            return {}
+        prefix = bridge_options.PREFIX
         return {
-            _OPTION + "bridge.default_bridge": "true",
-            _OPTION + "bridge.enable_icc": "true",
-            _OPTION + "bridge.enable_ip_masquerade": "true",
-            _OPTION + "bridge.host_binding_ipv4": "0.0.0.0",
-            _OPTION + "bridge.name": self._config.name,
-            _OPTION + "driver.mtu": str(self._config.mtu),
+            prefix + "bridge.default_bridge": "true",
+            prefix + "bridge.enable_icc": "true",
+            prefix + "bridge.enable_ip_masquerade": "true",
+            prefix + "bridge.host_binding_ipv4": self._config.binding or "0.0.0.0",
+            prefix + "bridge.name": self._config.name,
+            prefix + "driver.mtu": str(self._mtu),
         }
 
     async def close(self) -> None:
-        if self._stock is not None:
-            await self._stock.close()
-        self._thread.shutdown()
-
-
-def redirects(endpoint: types.Endpoint) -> list[ruleset.Redirect]:
-    """What the firewall must do for the endpoint's published ports."""
-    return [
-        ruleset.Redirect(
-            proto=port.proto,
-            host_ip=ipaddress.IPv4Address(port.host_ip or "0.0.0.0"),
-            host_port=port.host_port,
-            container_ip=ipaddress.IPv4Address(endpoint.ipv4_address),
-            container_port=port.container_port,
-        )
-        for port in endpoint.ports
-    ]
+        return None

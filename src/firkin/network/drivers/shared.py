@@ -1,0 +1,75 @@
+"""What drivers share: the host's side of the kernel, and small pieces of their work."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+
+from firkin import errdefs
+from firkin.linux import netlink
+from firkin.network import ipam, sandbox, stock
+from firkin.network.drivers import bridge_options
+from firkin.types import network as types
+
+_ENDPOINT = "com.docker.network.endpoint."
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Shared:
+    """One per controller.
+
+    ``netlink`` works in the host's namespace; ``reserved(id)`` are the subnets of all other
+    networks than that one.
+    """
+
+    netlink: netlink.Socket
+    stock: stock.Stock
+    threads: concurrent.futures.ThreadPoolExecutor
+    reserved: Callable[[str], list[ipam.Network]]
+
+
+def fields(
+    version: int, subnet: ipam.Allocator, address: ipam.Address, *, internal: bool
+) -> dict[str, str | int]:
+    """The fields of an Endpoint that an address fills."""
+    gateway = str(subnet.gateway) if subnet.gateway is not None and not internal else ""
+    if version == 4:
+        return {
+            "ipv4_address": str(address),
+            "prefix_len": subnet.subnet.prefixlen,
+            "gateway": gateway,
+        }
+    return {
+        "ipv6_address": str(address),
+        "ipv6_prefix_len": subnet.subnet.prefixlen,
+        "ipv6_gateway": gateway,
+    }
+
+
+def interface(
+    place: sandbox.Sandbox, request: types.EndpointRequest, prefix: str = "eth"
+) -> tuple[str, dict[str, str]]:
+    """Name and kernel parameters of a container's interface, as the endpoint's options say.
+
+    Raises ``InvalidParameter``. Blocks.
+    """
+    name = request.options.get(_ENDPOINT + "ifname", "")
+    if name:
+        bridge_options.check_interface(name, "a container's interface")
+    else:
+        name = place.free_name(prefix)
+    sysctls = {}
+    for setting in request.options.get(_ENDPOINT + "sysctls", "").split(","):
+        if not setting:
+            continue
+        key, equals, value = setting.partition("=")
+        parts = key.split(".")
+        if not equals or len(parts) < 4 or parts[0] != "net" or "IFNAME" not in parts:
+            raise errdefs.InvalidParameter(
+                f"invalid endpoint sysctl {setting!r}: write net.FAMILY.conf.IFNAME.NAME=VALUE"
+            )
+        if not all(part and "/" not in part and part not in (".", "..") for part in parts):
+            raise errdefs.InvalidParameter(f"invalid endpoint sysctl {setting!r}")
+        sysctls[key] = value
+    return name, sysctls
