@@ -25,6 +25,31 @@ def on_host(host: netlink.Socket, version: int, *, without: int = -1) -> list[ip
     return found
 
 
+def check_free(
+    host: netlink.Socket, pools: Collection[types.IPAMPool], *, without: int = -1
+) -> None:
+    """Raises ``Forbidden`` when the host has an address or route in one of the subnets.
+
+    Those of the interface with the index ``without`` do not count.
+    """
+    for pool in pools:
+        if not pool.subnet:
+            continue
+        subnet = ipam.parse_subnet(pool.subnet)
+        family = FAMILIES[subnet.version]
+        used = [(one.network, one.index) for one in host.addresses(family)]
+        for network, index in used + host.routed(family):
+            if index != without and ipam.overlapping(subnet, [network]) is not None:
+                try:
+                    name = f"interface {socket.if_indextoname(index)}"
+                except OSError:
+                    name = "another route"
+                raise errdefs.Forbidden(
+                    f"invalid pool request: {subnet} overlaps {network}, which this host reaches "
+                    f"by {name}: choose another subnet"
+                )
+
+
 def complete(
     pools: Sequence[types.IPAMPool],
     *,
@@ -59,8 +84,7 @@ def _with_gateway(pool: types.IPAMPool) -> types.IPAMPool:
         return pool
     subnet = ipam.parse_subnet(pool.subnet)
     reserved = {ipam.parse_address(a) for a in (pool.auxiliary_addresses or {}).values()}
-    within = ipam.parse_subnet(pool.ip_range) if pool.ip_range else subnet
-    start = max(int(subnet.network_address) + 1, int(within.network_address))
+    start = int(subnet.network_address) + 1
     for number in range(start, start + len(reserved) + 2):
         address = type(subnet.network_address)(number)
         if address not in reserved and address in subnet:

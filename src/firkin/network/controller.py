@@ -459,12 +459,15 @@ class Controller:
                 undo.push_async_callback(self._forget, stored.id)
                 await self._db.run(lambda connection: store.put_network(connection, stored))
                 undo.push_async_callback(driver.remove)
+                self._host.creating.add(stored.id)
+                undo.callback(self._host.creating.discard, stored.id)
                 await driver.start(())
                 if (rules := driver.rules()) is not None:
                     undo.push_async_callback(self._firewall.drop_network, rules.bridge)
                     await self._firewall.put_network(rules)
                 await self._db.run(lambda connection: store.put_network(connection, driver.stored))
                 undo.pop_all()
+            self._host.creating.discard(stored.id)
             self._drivers[stored.id] = driver
             self._keep_stock()
             return driver.stored

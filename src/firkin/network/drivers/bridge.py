@@ -141,6 +141,8 @@ class BridgeDriver:
             pools = self._default_pools(host, own, taken, in_use)
         if self.stored.enable_ipv6:
             taken += addresses.on_host(host, 6, without=own)
+        if self.stored.id in self._host.creating:
+            addresses.check_free(host, pools, without=own)
         taken += self._host.reserved(self.stored.id)
         return addresses.complete(
             pools, versions=self._versions(), default=self._config.pools, taken=taken
