@@ -62,7 +62,6 @@ OPTIONS = (
     Option("icc", "icc", bool, (True,), _NOT_YET),
     Option("init", "init", bool, (False,), _EACH),
     Option("init-path", "init-path", str, ("",), "Firkin uses the host's tini"),
-    Option("ip", "ip", str, ("", "0.0.0.0"), _NOT_YET),
     Option("ip-forward", "ip-forward", bool, (True,), "published ports and networks need it"),
     Option("ip-forward-no-drop", "ip-forward-no-drop", bool, (True,), _FIREWALL),
     Option("ip-masq", "ip-masq", bool, (True,), _NOT_YET),
