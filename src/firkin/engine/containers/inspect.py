@@ -9,7 +9,15 @@ from typing import Any
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import clock, healthcheck, logkeeper, model, mounts, netmode, networking
+from firkin.engine.containers import (
+    clock,
+    healthcheck,
+    logkeeper,
+    model,
+    mounts,
+    netmode,
+    networking,
+)
 from firkin.oci import security
 from firkin.types import base, container, network
 
