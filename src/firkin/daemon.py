@@ -31,7 +31,7 @@ from firkin.engine.containers import (
 )
 from firkin.events import exchange
 from firkin.images import service as images
-from firkin.linux import cgroupdriver, inotify, systemd, tasks
+from firkin.linux import cgroupdriver, descriptors, inotify, systemd, tasks
 from firkin.logger import logger
 from firkin.logger.drivers import fluentd, gelf, journald, jsonfile, syslog
 from firkin.logger.drivers import local as local_log
@@ -263,6 +263,7 @@ def main(argv: list[str] | None = None) -> int:
         logbook.open_log(config)
         if os.geteuid() != 0:
             raise errdefs.Forbidden("firkind needs root: run it with sudo")
+        descriptors.take_all()
         lock = _lock(config.data_root)
         if config.pidfile:
             with open(config.pidfile, "w", encoding="ascii") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 MAX_BODY = 4 << 20
 """The longest JSON body that is read, in bytes."""
+
+PATIENCE = 60.0
+"""How long a client may pause in the middle of a JSON body, in seconds."""
 
 _FALSE = ("", "0", "no", "false", "none")
 
@@ -81,10 +85,18 @@ class Call:
         if declared is not None and declared > MAX_BODY:
             raise errdefs.InvalidParameter(f"the request body exceeds {MAX_BODY} bytes")
         data = bytearray()
-        async for chunk in self.request.content.iter_any():
-            data += chunk
-            if len(data) > MAX_BODY:
-                raise errdefs.InvalidParameter(f"the request body exceeds {MAX_BODY} bytes")
+        now = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout_at(now() + PATIENCE) as limit:
+                async for chunk in self.request.content.iter_any():
+                    data += chunk
+                    if len(data) > MAX_BODY:
+                        raise errdefs.InvalidParameter(f"the request body exceeds {MAX_BODY} bytes")
+                    limit.reschedule(now() + PATIENCE)
+        except TimeoutError:
+            raise errdefs.InvalidParameter(
+                f"the request body is incomplete, and nothing more came for {PATIENCE:g} seconds"
+            ) from None
         self._body = bytes(data)
         return self._body
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from firkin import errdefs
+from firkin.api import connection
 from firkin.engine import config as configuration
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,14 @@ def _why(error: Exception) -> str:
 class Layer(asyncio.Protocol):
     """The protocol of a TCP connection; gives the protocol that ``inner`` makes plain bytes."""
 
-    def __init__(self, context: ssl.SSLContext, inner: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        inner: Callable[[], asyncio.Protocol],
+        census: connection.Census | None = None,
+    ) -> None:
         self._make = inner
+        self._census = census
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -116,12 +123,20 @@ class Layer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a client has come."""
         self._raw = cast(asyncio.Transport, transport)  # uvloop's are not its subclasses
+        if self._census is not None and not self._census.admit():
+            self._census = None
+            self._closing = True
+            self._raw.abort()
+            return
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE, self._too_slow)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: it is over."""
         self._closing = True
         self._settle()
+        if self._census is not None:
+            self._census.leave()
+            self._census = None
         inner, self.inner = self.inner, None
         if inner is not None:
             inner.connection_lost(error)

@@ -85,6 +85,7 @@ class Server:
         self._certificates = certificates
         self._routes = table()
         self._tasks = tasks.Tasks("api")
+        self._census = connection.Census()
         self._server = web.Server(self._handle, handler_cancellation=True)
         self._listeners: list[asyncio.Server] = []
         self._paths: list[str] = []
@@ -104,11 +105,14 @@ class Server:
         loop = asyncio.get_running_loop()
 
         def plain() -> asyncio.Protocol:
+            return connection.Connection(self._server, loop, self._census)
+
+        def inner() -> asyncio.Protocol:
             return connection.Connection(self._server, loop)
 
         def encrypted() -> asyncio.Protocol:
             assert self._certificates is not None
-            return secure.Layer(self._certificates.context, plain)
+            return secure.Layer(self._certificates.context, inner, self._census)
 
         factory = encrypted if listener.secure else plain
         if listener.sock.family == socket.AF_UNIX:
@@ -140,6 +144,9 @@ class Server:
         began = time.monotonic()
         work = self._answer(route, one)
         if route.stream:
+            client = request.protocol
+            assert isinstance(client, connection.Connection)
+            client.streaming = True
             response = await work
         else:
             # The client may leave; what it asked for is done all the same, wholly or not at all.

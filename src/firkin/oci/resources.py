@@ -29,7 +29,7 @@ RLIMITS = frozenset(
         "stack"
     )
 )
-_UNLIMITED = 2**64 - 1
+UNLIMITED = 2**64 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -335,7 +335,7 @@ def rlimits(ulimits: list[container.Ulimit] | None) -> list[dict[str, Any]]:
             f"{limit.soft} > {limit.hard}",
         )
         kind = "RLIMIT_" + limit.name.upper()
-        soft, hard = (_UNLIMITED if n == -1 else n for n in (limit.soft, limit.hard))
+        soft, hard = (UNLIMITED if n == -1 else n for n in (limit.soft, limit.hard))
         result[kind] = {"type": kind, "soft": soft, "hard": hard}
     return list(result.values())
 

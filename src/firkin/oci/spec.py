@@ -63,7 +63,8 @@ class SpecInput:
     about one path. ``default_seccomp`` applies when the user says nothing: "builtin", "unconfined"
     or the text of a profile. ``kernel_caps`` are the capabilities that can be given
     (``capabilities.from_mask`` of the engine's own CapBnd), ``kernel`` is the version of the
-    kernel, ``arch`` the machine.
+    kernel, ``arch`` the machine. ``files`` is how many files may be open, soft and hard, where
+    no ulimit says so.
     """
 
     container_id: str
@@ -90,6 +91,7 @@ class SpecInput:
     apparmor_available: bool = False
     no_new_privileges: bool = False
     thermal_cpus: tuple[int, ...] = ()
+    files: tuple[int, int] | None = None
 
 
 def _namespaces(n: Namespaces) -> list[dict[str, str]]:
@@ -144,6 +146,9 @@ def _process(i: SpecInput, options: security.Options, caps: list[str]) -> dict[s
     if i.config.tty and size:
         result["consoleSize"] = size
     rlimits = resources.rlimits(i.host.ulimits)
+    if i.files and not any(limit["type"] == "RLIMIT_NOFILE" for limit in rlimits):
+        soft, hard = (resources.UNLIMITED if n == -1 else n for n in i.files)
+        rlimits.append({"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard})
     if rlimits:
         result["rlimits"] = rlimits
     if options.apparmor and not i.host.privileged:

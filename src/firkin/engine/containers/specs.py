@@ -9,7 +9,7 @@ from typing import Any
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import filters, model, mounts, netmode, rootfiles
-from firkin.linux import cgroup, cgroupdriver
+from firkin.linux import cgroup, cgroupdriver, descriptors
 from firkin.oci import capabilities, hostdevs, process, resources, seccomp, spec
 from firkin.oci import user as users
 from firkin.types import mount
@@ -149,6 +149,7 @@ def build(
             container_id=container.id,
             config=config,
             host=host,
+            files=descriptors.given(),
             args=record.args,
             env=users.with_home(env, user),
             user=user,
