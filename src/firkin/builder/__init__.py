@@ -1,0 +1,1 @@
+"""Builds: from a Dockerfile and its files to an image."""

@@ -1,0 +1,1 @@
+"""The Dockerfile language: no file is opened and nothing runs in here."""

@@ -1,0 +1,114 @@
+"""A build as one value, and what it asks of whoever wants it.
+
+The classic API, the client's own protocol and any other front door make a :class:`Request`; the
+builder knows none of them. What a build can't hold as a value (files of the client, secrets, an SSH
+agent) it asks for through three small contracts.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from firkin.builder import trees
+from firkin.types import container
+
+
+class Context(Protocol):
+    """Files of the client, under one name. ``open`` is called at most once for each build."""
+
+    async def open(self) -> trees.Tree:
+        """The files as a directory that stays as it is until :meth:`close`."""
+        ...
+
+    async def close(self) -> None:
+        """The build has ended."""
+        ...
+
+
+class Secrets(Protocol):
+    """Secrets by their id. Contents are mounted into steps and kept nowhere."""
+
+    async def get(self, identity: str) -> bytes | None:
+        """The secret's content; None when the client has no such secret."""
+        ...
+
+
+class Agents(Protocol):
+    """SSH agents by their id."""
+
+    async def socket(self, identity: str) -> str | None:
+        """A Unix socket that an agent answers on; None when the client has none of this id."""
+        ...
+
+
+class NoSecrets:
+    """A client without secrets."""
+
+    async def get(self, identity: str) -> bytes | None:
+        return None
+
+
+class NoAgents:
+    """A client without SSH agents."""
+
+    async def socket(self, identity: str) -> str | None:
+        return None
+
+
+class ImageContext(msgspec.Struct, frozen=True):
+    """A named context that is an image."""
+
+    reference: str
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the result goes: ``type`` is image, docker, oci, tar, local, registry or cacheonly.
+
+    Archives and trees are written to ``path`` on this machine, which the caller sends on.
+    """
+
+    type: str = "image"
+    names: list[str] = []
+    path: str = ""
+    push: bool = False
+    options: dict[str, str] = {}
+
+
+class CacheSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A cache to import from or export to: ``type`` registry, local or inline."""
+
+    type: str
+    options: dict[str, str] = {}
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """A whole build. ``dockerfile`` is the text when the client gave it apart from the context.
+
+    ``args`` are build arguments, ``epoch`` is SOURCE_DATE_EPOCH in seconds or None.
+    """
+
+    context: Context | ImageContext | None = None
+    contexts: dict[str, Context | ImageContext] = {}
+    dockerfile: bytes | None = None
+    filename: str = "Dockerfile"
+    ignore: bool = False
+    target: str = ""
+    args: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    platforms: list[str] = []
+    no_cache: bool = False
+    no_cache_filter: list[str] = []
+    pull: bool = False
+    network: str = ""
+    host: container.HostConfig = msgspec.field(default_factory=container.HostConfig)
+    allow: list[str] = []
+    secrets: Secrets = msgspec.field(default_factory=NoSecrets)
+    agents: Agents = msgspec.field(default_factory=NoAgents)
+    outputs: list[Output] = [Output()]
+    cache_from: list[CacheSource] = []
+    cache_to: list[CacheSource] = []
+    attests: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    epoch: int | None = None
