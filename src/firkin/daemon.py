@@ -15,9 +15,11 @@ import uvloop
 
 from firkin import errdefs, extensions
 from firkin.api import authorization, listeners, secure, server
+from firkin.builder import cache as buildcache
+from firkin.builder import service as builds
+from firkin.engine import build, flags, logbook, registries, reload, restore, stacks
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags, logbook, registries, reload, restore, stacks
 from firkin.engine import host as hosts
 from firkin.engine.containers import (
     health,
@@ -134,6 +136,8 @@ async def _build(config: configuration.Config) -> engine.Core:
     driver = cgroupdriver.choose(config.cgroup_driver, host.cgroup, systemd=cgroupdriver.booted())
     cgroupdriver.check_parent(driver, config.cgroup_parent)
     runtimes, default = _runtimes(config, host, driver)
+    cache = buildcache.Cache(database)
+    await cache.load()
 
     storing = extensions.load(
         extensions.VOLUME_DRIVERS,
@@ -160,7 +164,7 @@ async def _build(config: configuration.Config) -> engine.Core:
     def image_event(action: str, image_id: str, attributes: dict[str, str]) -> None:
         events.publish("image", action, image_id, attributes)
 
-    return engine.Core(
+    core = engine.Core(
         config=config,
         host=host,
         engine_id=identity,
@@ -172,6 +176,7 @@ async def _build(config: configuration.Config) -> engine.Core:
             driver=config.storage_driver,
             on_event=image_event,
             settings=registries.settings(config),
+            keepers=[cache.roots],
         ),
         network=controller.Controller(
             database,
@@ -212,6 +217,15 @@ async def _build(config: configuration.Config) -> engine.Core:
         ),
         plugins=plugin.Registry(),
     )
+    core.builder = builds.Builder(
+        cache,
+        core.images,
+        build.Executor(core),
+        build.Images(core),
+        root=config.data_root,
+        exec_root=config.exec_root,
+    )
+    return core
 
 
 async def serve(config: configuration.Config, words: list[str]) -> None:
@@ -229,6 +243,7 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     certificates = secure.Certificates(config) if encrypted else None
     core = await _build(config)
     await restore.restore(core)
+    await core.builder.start()
     api = server.Server(core, certificates)
     for door in doors:
         await api.listen(door)
@@ -244,6 +259,7 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     log.info("stopping; containers go on")
     core.events.close()
     await api.close()
+    await core.builder.close()
     await core.tasks.close()
     await core.tidier.close()
     await core.containers.close()

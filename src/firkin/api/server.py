@@ -28,6 +28,7 @@ from firkin.api import (
 )
 from firkin.api.router import (
     archive,
+    build,
     containers,
     debug,
     exec,
@@ -62,6 +63,7 @@ def table() -> routes.Routes:
     found = routes.Routes()
     for module in (
         archive,
+        build,
         containers,
         resources,
         exec,

@@ -1,9 +1,9 @@
 """What has to be done for an image: vertices that depend on each other.
 
 A vertex has an operation and inputs. Its result is a :class:`firkin.builder.trees.Ref`, a file
-tree that never changes. Sources (images, contexts, downloads) have no inputs. The graph says nothing
-of how or when: any order that respects the inputs gives the same results, so independent vertices
-run at the same time and equal ones are done once.
+tree that never changes. Sources (images, contexts, downloads) have no inputs. The graph says
+nothing of how or when: any order that respects the inputs gives the same results, so independent
+vertices run at the same time and equal ones are done once.
 
 An operation's ``definition`` is what its result follows from, with the inputs: no secret's content,
 no context's path and no time is in it.
@@ -75,7 +75,8 @@ class RunMount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Run a command in the first input. ``hidden`` variables are not part of the definition."""
+    """Run a command in the first input. ``hidden`` variables are not part of the definition;
+    ``scripts`` are files to mount, with the absolute path as their name."""
 
     args: list[str]
     env: list[str]
@@ -86,6 +87,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     security: str = "sandbox"
     hidden: list[str] = []
     platform: str = ""
+    scripts: list[Inline] = []
 
     def definition(self) -> dict[str, Any]:
         shown: dict[str, Any] = msgspec.to_builtins(self)

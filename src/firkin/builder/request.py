@@ -106,7 +106,7 @@ class Request(msgspec.Struct, kw_only=True):
     allow: list[str] = []
     secrets: Secrets = msgspec.field(default_factory=NoSecrets)
     agents: Agents = msgspec.field(default_factory=NoAgents)
-    outputs: list[Output] = [Output()]
+    outputs: list[Output] = msgspec.field(default_factory=lambda: [Output()])
     cache_from: list[CacheSource] = []
     cache_to: list[CacheSource] = []
     attests: dict[str, str] = {}

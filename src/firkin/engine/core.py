@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from firkin.builder import service as builds
 from firkin.engine import config, host
 from firkin.engine.containers import registry
 from firkin.events import exchange
@@ -47,6 +48,7 @@ class Core:
     plugins: plugin.Registry
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
     views: dict[str, int] = dataclasses.field(default_factory=dict)
+    builder: builds.Builder = dataclasses.field(init=False)
 
     def bundle(self, container_id: str) -> str:
         """A running container's directory; gone after a reboot."""

@@ -47,7 +47,7 @@ def _opaque(fd: int) -> bool:
 
 def _header(
     name: str, status: os.stat_result, kind: bytes, size: int = 0, link: str = "",
-    extended: dict[str, str] | None = None,
+    extended: dict[str, str] | None = None, newest: int | None = None,
 ) -> bytes:  # fmt: skip
     info = tarfile.TarInfo(name)
     info.type, info.size, info.linkname = kind, size, link
@@ -55,6 +55,8 @@ def _header(
     info.uid, info.gid, info.mtime = status.st_uid, status.st_gid, max(0, int(status.st_mtime))
     if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
         info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    if newest is not None:
+        info.mtime = min(info.mtime, newest)
     info.pax_headers = extended or {}
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
@@ -87,7 +89,7 @@ def _extents(fd: int, size: int) -> list[tuple[int, int]]:
 
 
 def _sparse(
-    name: str, fd: int, status: os.stat_result, extended: dict[str, str]
+    name: str, fd: int, status: os.stat_result, extended: dict[str, str], newest: int | None
 ) -> Iterator[bytes]:
     extents = [*_extents(fd, status.st_size), (status.st_size, 0)]
     table = "".join(f"{start}\n{length}\n" for start, length in extents)
@@ -103,7 +105,7 @@ def _sparse(
     }
     directory, _, base = name.rpartition("/")
     stored = f"{directory}/GNUSparseFile.0/{base}" if directory else f"GNUSparseFile.0/{base}"
-    yield _header(stored, status, tarfile.REGTYPE, size, extended=extended)
+    yield _header(stored, status, tarfile.REGTYPE, size, extended=extended, newest=newest)
     yield text
     for start, length in extents:
         yield from _span(fd, start, length)
@@ -120,9 +122,14 @@ def _same(a: os.stat_result, b: os.stat_result) -> bool:
 
 
 class Walker:
-    """Walks one tree; ``entries`` counts what has been written."""
+    """Walks one tree; ``entries`` counts what has been written.
 
-    def __init__(self) -> None:
+    ``newest`` is the latest time, in seconds since the epoch, that an entry may have: later ones
+    become it.
+    """
+
+    def __init__(self, newest: int | None = None) -> None:
+        self._newest = newest
         self._links: dict[tuple[int, int], str] = {}
         self.entries = 0
 
@@ -141,9 +148,15 @@ class Walker:
             os.close(top)
         yield b"\0" * 1024
 
+    def _header(
+        self, name: str, status: os.stat_result, kind: bytes, size: int = 0, link: str = "",
+        extended: dict[str, str] | None = None,
+    ) -> bytes:  # fmt: skip
+        return _header(name, status, kind, size, link, extended, self._newest)
+
     def _whiteout(self, name: str, status: os.stat_result) -> bytes:
         self.entries += 1
-        return _header(name, status, tarfile.REGTYPE)
+        return self._header(name, status, tarfile.REGTYPE)
 
     def _directory(
         self, fd: int, lower: int, prefix: str, whole: bool, depth: int
@@ -180,18 +193,18 @@ class Walker:
         if status.st_nlink > 1:
             first = self._links.setdefault(identity, path)
             if first != path:
-                yield _header(path, status, tarfile.LNKTYPE, link=first)
+                yield self._header(path, status, tarfile.LNKTYPE, link=first)
                 return
         if stat.S_ISREG(mode):
             yield from self._file(fd, name, path, status)
         elif stat.S_ISLNK(mode):
             target = os.readlink(name, dir_fd=fd)
-            yield _header(path, status, tarfile.SYMTYPE, link=target)
+            yield self._header(path, status, tarfile.SYMTYPE, link=target)
         elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             kind = tarfile.CHRTYPE if stat.S_ISCHR(mode) else tarfile.BLKTYPE
-            yield _header(path, status, kind)
+            yield self._header(path, status, kind)
         elif stat.S_ISFIFO(mode):
-            yield _header(path, status, tarfile.FIFOTYPE)
+            yield self._header(path, status, tarfile.FIFOTYPE)
 
     def _unchanged(self, fd: int, lower: int, name: str, status: os.stat_result) -> bool:
         try:
@@ -218,7 +231,7 @@ class Walker:
                 if not whole or below < 0 or not _same(os.fstat(child), os.fstat(below)):
                     self.entries += 1
                     extended = _attributes(child)
-                    yield _header(path + "/", status, tarfile.DIRTYPE, extended=extended)
+                    yield self._header(path + "/", status, tarfile.DIRTYPE, extended=extended)
                 if not whole and _opaque(child):
                     yield self._whiteout(f"{path}/.wh..wh..opq", status)
                 yield from self._directory(child, below, f"{path}/", whole, depth + 1)
@@ -234,9 +247,9 @@ class Walker:
             extended = _attributes(file)
             size = status.st_size
             if size >= _SPARSE_FROM and status.st_blocks * 512 < size:
-                yield from _sparse(path, file, status, extended)
+                yield from _sparse(path, file, status, extended, self._newest)
                 return
-            yield _header(path, status, tarfile.REGTYPE, size, extended=extended)
+            yield self._header(path, status, tarfile.REGTYPE, size, extended=extended)
             yield from _span(file, 0, size)
             yield _padding(size)
         finally:

@@ -1,11 +1,11 @@
 """Removing what no image and no container needs.
 
 Roots are the images of the catalogue (their manifest, config and layers, and the documents that
-their digest names mean), the active snapshots of containers, and what pulls that were cut have left
-for the next one (``pending``, for a day). Everything else is garbage, except while somebody is
-about to make an image of it: who stores blobs or layers holds a *lease*, and no garbage is
-collected while there is any; the last one to give its lease back starts a collection that was
-wanted meanwhile.
+their digest names mean), the active snapshots of containers, what pulls that were cut have left for
+the next one (``pending``, for a day), and the snapshots that *keepers* name (the build cache).
+Everything else is garbage, except while somebody is about to make an image of it: who stores blobs
+or layers holds a *lease*, and no garbage is collected while there is any; the last one to give its
+lease back starts a collection that was wanted meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from firkin import errdefs
 from firkin.content import store as contents
@@ -42,6 +42,7 @@ class Collector:
         self._lock = asyncio.Lock()
         self._leases = 0
         self._wanted = False
+        self.keepers: list[Callable[[], Iterable[str]]] = []
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[None]:
@@ -89,6 +90,7 @@ class Collector:
             for info in infos
             if info.kind == "active" and not info.key.startswith(layers.EXTRACT_PREFIX)
         ]
+        roots += [key for keeper in self.keepers for key in keeper()]
         for root in roots:
             while root and root not in needed:
                 needed.add(root)

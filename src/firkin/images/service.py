@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -112,11 +112,13 @@ class ImageService:
         on_event: OnEvent = _silent,
         limits: unpack.Limits | None = None,
         settings: config.Settings | None = None,
+        keepers: Sequence[Callable[[], Iterable[str]]] = (),
     ) -> ImageService:
         """Open the images in ``root`` and remove what a killed engine left there.
 
         ``driver`` is "overlay2", "vfs" or "" for overlayfs where it works; the first choice stays,
-        since the two can't read each other's layers. Raises ``InvalidParameter`` for another one.
+        since the two can't read each other's layers. ``keepers`` name snapshots, beside those of
+        images and containers, that are not garbage. Raises ``InvalidParameter`` for another one.
         """
         directory = os.path.join(root, "snapshots")
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -135,6 +137,7 @@ class ImageService:
             limits or unpack.Limits(),
             settings or config.Settings(),
         )
+        service.collector.keepers += keepers
         await service.catalog.open()
         await service.collector.collect()
         await snapshots.cleanup()

@@ -208,12 +208,20 @@ class Inflater:
 
 
 class Extraction:
-    """The plain tar of one layer in by ``write``, files out to ``directory``."""
+    """The plain tar of one layer in by ``write``, files out to ``directory``.
 
-    def __init__(self, directory: str, *, rebases: bool, limits: Limits) -> None:
+    ``kind`` is "overlay" or "remove" for what whiteouts become; or "plain", or "owners" (to keep
+    those of the archive), for an archive that is no layer, extracted at the path ``below``.
+    """
+
+    def __init__(
+        self, directory: str, *, rebases: bool = False, limits: Limits, kind: str = "",
+        below: str = "/",
+    ) -> None:  # fmt: skip
         self._directory = directory
-        mode = "overlay" if rebases else "remove"
-        self._process = _Process(("unpack", directory, mode, str(limits.size), str(limits.entries)))
+        kind = kind or ("overlay" if rebases else "remove")
+        arguments = ("unpack", directory, kind, str(limits.size), str(limits.entries), below)
+        self._process = _Process(arguments)
         self._ended = False
 
     def write(self, parts: Sequence[Buffer]) -> None:

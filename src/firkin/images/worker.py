@@ -5,9 +5,9 @@ process per layer, in one of two modes:
 
 ``inflate KIND``
     standard input, compressed, to standard output, plain. Confined to an empty directory.
-``unpack DIRECTORY WHITEOUTS LIMITS``
-    a plain tar on standard input is extracted into DIRECTORY; a report, one JSON object, goes to
-    standard output.
+``unpack DIRECTORY WHITEOUTS LIMITS BELOW``
+    a plain tar on standard input is extracted into DIRECTORY, at the path BELOW as seen from inside
+    of it; a report, one JSON object, goes to standard output.
 
 The process loads its libraries, locks itself in (``firkin.linux.confine``) and only then reads. It
 keeps the capabilities that setting owners, modes, devices and file capabilities takes, and nothing
@@ -63,6 +63,14 @@ _EXTRACT = (
 )
 # For trees with lower layers' symbolic links; others are known (Layer._follow), which is cheaper.
 _EXTRACT_ONTO = _EXTRACT | libarchive.UNLINK | libarchive.SECURE_SYMLINKS
+_EXTRACT_PLAIN = (
+    libarchive.PERM
+    | libarchive.TIME
+    | libarchive.UNLINK
+    | libarchive.XATTR
+    | libarchive.SECURE_NODOTDOT
+    | libarchive.SECURE_NOABSOLUTE
+)
 _CAPABILITIES = (
     confine.CAP_CHOWN,
     confine.CAP_DAC_OVERRIDE,
@@ -95,9 +103,13 @@ def _reason(number: int, text: bytes | None) -> str:
 class Layer:
     """One layer being extracted into the current root directory."""
 
-    def __init__(self, remove: bool, max_bytes: int, max_entries: int) -> None:
+    def __init__(self, kind: str, max_bytes: int, max_entries: int) -> None:
         self._lib = libarchive.Libarchive()
-        self._remove = remove
+        self._plain = kind in ("plain", "owners")
+        self._remove = kind == "remove" or self._plain
+        self._options = _EXTRACT_ONTO if self._remove else _EXTRACT
+        if self._plain:
+            self._options = _EXTRACT_PLAIN | (libarchive.OWNER if kind == "owners" else 0)
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self.size = 0
@@ -114,7 +126,7 @@ class Layer:
         entry = lib.entry_new(reader)
         lib.read_tar(reader)
         lib.read_empty(reader)
-        lib.disk_options(disk, _EXTRACT_ONTO if self._remove else _EXTRACT)
+        lib.disk_options(disk, self._options)
         if lib.read_open_fd(reader, 0, BLOCK) != _OK:
             raise Refused(f"not a tar archive: {_reason(lib.errno(reader), lib.error(reader))}")
         while True:
@@ -140,12 +152,15 @@ class Layer:
         """A name in its shortest form. Raises when it leads out of the layer."""
         if not raw:
             raise Refused(f"entry {self.entries} has no usable {what}")
+        if self._plain:
+            raw = raw.lstrip(b"/")
         if raw.startswith(b"/"):
             raise Refused(f"the {what} {_shown(raw)} is absolute")
         parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
         if b".." in parts:
             raise Refused(f"the {what} {_shown(raw)} leads out of the layer ('..')")
-        return self._follow(b"/".join(parts), raw) if self._links else b"/".join(parts)
+        follow = self._links and not self._plain
+        return self._follow(b"/".join(parts), raw) if follow else b"/".join(parts)
 
     def _follow(self, name: bytes, raw: bytes) -> bytes:
         """Resolve parents of ``name`` that are symbolic links of this layer."""
@@ -179,7 +194,7 @@ class Layer:
         raw: bytes = lib.pathname(entry)
         name = self._clean(raw, "name")
         base = name.rpartition(b"/")[2]
-        if base.startswith(_MARK):
+        if base.startswith(_MARK) and not self._plain:
             self._whiteout(name, base)
             return
         if name != raw:
@@ -188,7 +203,7 @@ class Layer:
         link = lib.hardlink(entry)
         if link is not None:
             target = self._clean(link, f"target of the hard link {_shown(raw)},")
-            if target.rpartition(b"/")[2].startswith(_MARK):
+            if target.rpartition(b"/")[2].startswith(_MARK) and not self._plain:
                 raise Refused(f"the hard link {_shown(raw)} points to a whiteout")
             if not os.path.lexists(target):
                 raise Refused(
@@ -209,7 +224,7 @@ class Layer:
         if kind == stat.S_IFDIR:
             if name in self._hidden:
                 self._mark_opaque(name)
-            if name in self._links:
+            if name in self._links and not self._plain:
                 os.unlink(name)
         elif name in self._seen or self._remove:
             self._make_way(name)
@@ -429,10 +444,12 @@ def main(arguments: list[str]) -> None:
         else:
             locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
             max_bytes = int(arguments[3])
-            layer = Layer(arguments[2] == "remove", max_bytes, int(arguments[4]))
+            layer = Layer(arguments[2], max_bytes, int(arguments[4]))
             os.umask(0o022)
             root = os.open(arguments[1], os.O_RDONLY | os.O_DIRECTORY)
             confine.confine(root, _CAPABILITIES, memory=MEMORY, file_size=max_bytes, apart=True)
+            if len(arguments) > 5:
+                os.chdir(arguments[5])
             _report(layer.run())
     except Refused as refusal:
         _fail(str(refusal))

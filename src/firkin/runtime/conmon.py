@@ -110,6 +110,13 @@ class Conmon:
             argv.append("--systemd-cgroup")
         return argv
 
+    def run_argv(self, container_id: str, bundle: str) -> list[str]:
+        """The command that creates a container, runs it to its end and exits with its status.
+
+        Nothing monitors it: for steps of builds, which end with the engine.
+        """
+        return [self.path, *self._oci.global_args, "run", "--bundle", bundle, container_id]
+
     async def create(self, bundle: runtime.Bundle) -> runtime.Monitored:
         """See ``Runtime.create``."""
         argv = self._argv(bundle.id, bundle.path, "--persist-dir", bundle.path)

@@ -13,6 +13,9 @@
                     is being made for a container, or removed with it, goes at the next start
     volume_users    (volume, container): who uses a volume; a volume in use is not removed
     networks        id → name, driver and the network's JSON document
+    build_records   id → a result of a build step: its snapshot; or a context, or a cache mount
+    build_keys      key of a build step → the record that is its result
+    build_traces    place of a step in a Dockerfile → what its key was made of the last time
     endpoints       (network, container) → address, MAC, interface, netns, published ports
 
     The version is SQLite's user_version. Events are not stored.
@@ -107,6 +110,30 @@ STEPS: list[str] = [
         plain TEXT PRIMARY KEY,
         digest TEXT NOT NULL,
         size INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE build_records (
+        id TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,
+        snapshot TEXT NOT NULL,
+        parent TEXT NOT NULL,
+        description TEXT NOT NULL,
+        created REAL NOT NULL,
+        used REAL NOT NULL,
+        uses INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        diff_id TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+    CREATE TABLE build_keys (
+        key TEXT PRIMARY KEY,
+        record TEXT NOT NULL REFERENCES build_records (id) ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX build_keys_record ON build_keys (record);
+    CREATE TABLE build_traces (
+        place TEXT PRIMARY KEY,
+        used REAL NOT NULL,
+        parts BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
 ]

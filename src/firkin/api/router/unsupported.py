@@ -10,8 +10,7 @@ from firkin.api import call, routes
 ROUTES = routes.Routes()
 
 _OPERATIONS = {
-    "the build of images": ["POST /build", "POST /build/prune", "POST /build/cancel",
-                            "POST /session", "POST /grpc"],
+    "sessions of BuildKit": ["POST /session", "POST /grpc"],
     "volume updates": ["PUT /volumes/{name}"],
     "image attestations": ["GET /images/{name...}/attestations"],
     "managed plugins": [

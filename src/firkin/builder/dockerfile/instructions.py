@@ -287,10 +287,8 @@ def _run(node: parser.Node, escape: str) -> Run:
 
 def _copy(node: parser.Node, escape: str) -> Copy:
     common = ("chown", "chmod", "link", "exclude")
-    if node.keyword == "ADD":
-        known = (*common, "checksum", "keep-git-dir", "unpack")
-    else:
-        known = (*common, "from", "parents")
+    adds = ("checksum", "keep-git-dir", "unpack")
+    known = (*common, *(adds if node.keyword == "ADD" else ("from", "parents")))
     flags = _Flags(node, known, ("exclude",))
     words = json_words(node.rest)
     if words is None:

@@ -1,0 +1,282 @@
+"""Builds."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from typing import Any
+
+from aiohttp import web
+
+from firkin import errdefs, reference
+from firkin.api import call, routes, status
+from firkin.builder import contextstore, prune, request, service, solver
+from firkin.engine import buildrequests, buildstream, filters, times
+from firkin.linux import tasks
+from firkin.types import base, container
+
+ROUTES = routes.Routes()
+RICH = "application/vnd.firkin.build.v1+json"
+"""The answer that tells all about a build's steps; a body of this type carries secrets."""
+
+_PRUNE = frozenset({
+    "until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private",
+})  # fmt: skip
+
+
+def _decoded(one: call.Call, name: str, kind: type) -> Any:
+    """A JSON query parameter. Raises ``InvalidParameter``."""
+    text = one.text(name)
+    if not text or text == "null":
+        return kind()
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise errdefs.InvalidParameter(f"the parameter {name} is not JSON: {error}") from error
+    if not isinstance(value, kind):
+        raise errdefs.InvalidParameter(f"the parameter {name} is not a JSON {kind.__name__}")
+    return value
+
+
+def _strings(one: call.Call, name: str) -> dict[str, Any]:
+    found = _decoded(one, name, dict)
+    for key, value in found.items():
+        if value is not None and not isinstance(value, str):
+            raise errdefs.InvalidParameter(f"{name}: the value of {key!r} is not a string")
+    return dict(found)
+
+
+def _host(one: call.Call) -> container.HostConfig:
+    host = container.HostConfig(
+        memory=one.number("memory", 0) or 0,
+        memory_swap=one.number("memswap", 0) or 0,
+        cpu_shares=one.number("cpushares", 0) or 0,
+        cpuset_cpus=one.text("cpusetcpus"),
+        cpuset_mems=one.text("cpusetmems"),
+        cpu_period=one.number("cpuperiod", 0) or 0,
+        cpu_quota=one.number("cpuquota", 0) or 0,
+        shm_size=one.number("shmsize", 0) or 0,
+        cgroup_parent=one.text("cgroupparent"),
+    )
+    extra: list[str] = []
+    for text in one.texts("extrahosts"):
+        extra += [part for part in text.split(",") if part]
+    host.extra_hosts = extra or None
+    limits = _decoded(one, "ulimits", list)
+    try:
+        host.ulimits = buildrequests.ulimits(limits)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise errdefs.InvalidParameter(f"invalid ulimits: {error}") from error
+    options = _decoded(one, "securityopt", list) if one.text("securityopt") else []
+    host.security_opt = [str(option) for option in options] or None
+    return host
+
+
+def _parameters(one: call.Call) -> buildrequests.Parameters:
+    if one.flag("squash"):
+        raise errdefs.NotImplemented(
+            "squash: not supported: layers are shared and cached one by one; use a stage of its "
+            "own and COPY --from for a single layer"
+        )
+    if one.text("version", "1") not in ("", "1"):
+        raise errdefs.NotImplemented(
+            "builds through BuildKit sessions: not supported by this version: use the classic "
+            "builder (DOCKER_BUILDKIT=0) or 'firkin build'"
+        )
+    names = [name for name in one.texts("t") if name]
+    for name in names:
+        reference.combine(name)
+    network = one.text("networkmode")
+    outputs = [
+        request.Output(
+            type=str(item.get("Type") or item.get("type") or "image"), names=names,
+            options={str(k): str(v) for k, v in (item.get("Attrs") or {}).items()},
+        )
+        for item in _decoded(one, "outputs", list) if isinstance(item, dict)
+    ]  # fmt: skip
+    return buildrequests.Parameters(
+        dockerfile=one.text("dockerfile") or "Dockerfile", names=names, remote=one.text("remote"),
+        args=_strings(one, "buildargs"), labels=_strings(one, "labels"), target=one.text("target"),
+        platform=one.text("platform"), no_cache=one.flag("nocache"),
+        no_cache_filter=one.texts("nocachefilter"), pull=one.flag("pull"),
+        network=network, host=_host(one), allow=one.texts("allow"), outputs=outputs,
+    )  # fmt: skip
+
+
+@ROUTES.add("POST", "/build", stream=True)
+async def build(one: call.Call) -> web.StreamResponse:
+    """ImageBuild."""
+    given = _parameters(one)
+    rich = RICH in one.request.headers.get("Accept", "")
+    builder = one.core.builder
+    more: dict[str, Any] = {}
+    context: Any
+    if token := one.text("context"):
+        context = builder.contexts.context(token)
+        more = await _own(one)
+    elif given.remote and given.remote != "client-session":
+        context = buildrequests.remote(one.core, given)
+        more["ignore"] = True
+    else:
+        context = builder.contexts.archive(one.stream())
+    wanted = buildrequests.make(one.core, given, context, **more)
+    if one.core.host.cgroup is not None and given.network == "host":
+        wanted.allow.append("network.host")
+    stream = buildstream.Stream()
+    watcher = (
+        buildstream.Rich(stream) if rich
+        else buildstream.Classic(stream, quiet=one.flag("q"))
+    )  # fmt: skip
+    owner = tasks.Tasks("build")
+    work = owner.spawn_quiet(_work(one, builder, wanted, watcher, stream, rich), "build")
+    try:
+        return await _send(one, stream, work)
+    finally:
+        work.cancel()
+        await asyncio.wait([work])
+
+
+async def _work(
+    one: call.Call, builder: service.Builder, wanted: request.Request, watcher: Any,
+    stream: buildstream.Stream, rich: bool,
+) -> None:  # fmt: skip
+    try:
+        done = await builder.build(wanted, watcher, build_id=one.text("buildid"))
+        if done.image is not None:
+            names = [name for output in wanted.outputs for name in output.names]
+            for name in names:
+                shown = reference.combine(name).familiar
+                one.core.events.publish("image", "tag", done.image.id, {"name": shown})
+            stream.put({"aux": {"ID": done.image.id}})
+            if rich:
+                stream.put({"result": done.metadata})
+            elif one.flag("q"):
+                stream.put({"stream": done.image.id + "\n"})
+            else:
+                stream.put({"stream": f"Successfully built {done.image.id[7:19]}\n"})
+                for name in names:
+                    shown = reference.combine(name).familiar
+                    stream.put({"stream": f"Successfully tagged {shown}\n"})
+    finally:
+        stream.end()
+
+
+async def _send(
+    one: call.Call, stream: buildstream.Stream, work: asyncio.Task[None]
+) -> web.StreamResponse:
+    """Send messages as they come; an error before the first one is a status of its own."""
+    response: web.StreamResponse | None = None
+    while (message := await stream.get()) is not None:
+        if response is None:
+            response = await call.begin(one)
+        await response.write(base.encode(message) + b"\r\n")
+    await asyncio.wait([work])
+    error = None if work.cancelled() else work.exception()
+    if work.cancelled():
+        error = errdefs.Cancelled("the build was cancelled")
+    if response is None:
+        if error is not None:
+            raise error
+        response = await call.begin(one)
+    if error is not None:
+        code, text = status.of(error)
+        code = error.code if isinstance(error, solver.StepFailed) else code
+        detail: dict[str, Any] = {"code": code, "message": text}
+        await response.write(base.encode({"errorDetail": detail, "error": text}) + b"\r\n")
+    await response.write_eof()
+    return response
+
+
+async def _own(one: call.Call) -> dict[str, Any]:
+    """The body of our own client: secrets, agents and other contexts."""
+    data = await one.body()
+    if not data.strip():
+        return {}
+    value = base.decode(dict[str, Any], data)
+    secrets = {
+        str(name): base64.b64decode(str(text))
+        for name, text in (value.get("secrets") or {}).items()
+    }
+    agents = {str(name): str(path) for name, path in (value.get("ssh") or {}).items()}
+    more: dict[str, Any] = {
+        "secrets": buildrequests.GivenSecrets(secrets),
+        "agents": buildrequests.GivenAgents(agents),
+    }
+    if (text := value.get("dockerfile")) is not None:
+        more["dockerfile"] = str(text).encode()
+    contexts: dict[str, Any] = {}
+    for name, item in (value.get("contexts") or {}).items():
+        if "token" in item:
+            contexts[name] = one.core.builder.contexts.context(str(item["token"]))
+        elif "image" in item:
+            contexts[name] = request.ImageContext(str(item["image"]))
+        else:
+            given = buildrequests.Parameters(remote=str(item.get("remote", "")))
+            contexts[name] = buildrequests.remote(one.core, given)
+    more["contexts"] = contexts
+    return more
+
+
+@ROUTES.add("POST", "/build/context", stream=True)
+async def sync_context(one: call.Call) -> web.StreamResponse:
+    """Our own: a manifest of a client's directory; the answer is what is wanted of it."""
+    slot = await one.core.builder.contexts.sync(one.text("key"), one.stream())
+    response = await call.begin(one)
+    await response.write(base.encode({"token": slot.token, "missing": slot.missing}) + b"\n")
+    if slot.missing:
+        with contextstore.missing(slot) as file:
+            while data := await asyncio.to_thread(file.read, 1 << 18):
+                await response.write(data)
+    await response.write_eof()
+    return response
+
+
+@ROUTES.add("PUT", "/build/context/{token}", stream=True)
+async def receive_context(one: call.Call) -> web.StreamResponse:
+    """Our own: the files that were wanted, as a tar."""
+    await one.core.builder.contexts.receive(one.var("token"), one.stream())
+    return call.empty()
+
+
+@ROUTES.add("POST", "/build/prune")
+async def prune_cache(one: call.Call) -> web.StreamResponse:
+    """BuildPrune."""
+    wanted = filters.Filters.parse(one.text("filters"), _PRUNE)
+    until = None
+    for text in [*wanted.get("until"), *wanted.get("unused-for")]:
+        until = times.parse(text, "until") / 1e9
+    keep = one.number("keep-storage", 0) or one.number("reserved-space", 0) or 0
+    shared = _truth(wanted, "shared")
+    private = _truth(wanted, "private")
+    options = prune.Options(
+        all=one.flag("all"), keep=keep, until=until, ids=list(wanted.get("id")),
+        types=list(wanted.get("type")), in_use=_truth(wanted, "inuse"),
+        shared=shared if shared is not None else None if private is None else not private,
+    )  # fmt: skip
+    ids, freed = await one.core.builder.prune(options)
+    one.core.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+    return call.reply({"CachesDeleted": ids or None, "SpaceReclaimed": freed})
+
+
+def _truth(wanted: filters.Filters, name: str) -> bool | None:
+    values = list(wanted.get(name))
+    if not values:
+        return None
+    return values[-1].lower() not in ("0", "false")
+
+
+@ROUTES.add("POST", "/build/cancel")
+async def cancel(one: call.Call) -> web.StreamResponse:
+    """BuildCancel."""
+    identity = one.text("id")
+    if not identity:
+        raise errdefs.InvalidParameter("build ID not provided")
+    await one.core.builder.cancel(identity)
+    return call.empty()
+
+
+def started() -> float:
+    """Now, for messages about durations."""
+    return time.time()

@@ -1,0 +1,300 @@
+"""Builds: what the builder needs of the engine. RUN steps are containers like any other, made of
+the same parts, but without a record, a log file or a monitor: a step does not outlive its build.
+
+A step's bundle lies among the containers'. So what an engine that was killed left of it (process,
+mounts, network, cgroup) is found and taken back like that of a container whose creation was cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from firkin import errdefs
+from firkin.builder import executor
+from firkin.engine import core as engine
+from firkin.engine.containers import etcfiles, limits, model, netmode, release, specs
+from firkin.images import platforms
+from firkin.linux import failures, pidfd, syscalls
+from firkin.snapshots import mounting
+from firkin.types import container, image, mount, network
+
+_HOSTNAME = "buildkitsandbox"
+_CHUNK = 1 << 16
+_LAST_WORDS = 2.0
+_ALWAYS = ("proc", "sys", "dev")
+_ETC = ("hostname", "hosts", "resolv.conf")
+_EMULATORS = {
+    "amd64": "x86_64", "arm64": "aarch64", "arm": "arm", "386": "i386", "ppc64le": "ppc64le",
+    "s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el",
+}  # fmt: skip
+
+
+class Executor:
+    """The :class:`firkin.builder.executor.Executor` of an engine."""
+
+    def __init__(self, core: engine.Core) -> None:
+        self._core = core
+
+    def can_run(self, platform: str) -> bool:
+        """See ``Executor.can_run``."""
+        wanted, here = platforms.parse(platform), platforms.host()
+        if wanted.architecture == here.architecture:
+            return True
+        if (here.architecture, wanted.architecture) == ("amd64", "386"):
+            return True
+        name = _EMULATORS.get(wanted.architecture, wanted.architecture)
+        try:
+            with open(f"/proc/sys/fs/binfmt_misc/qemu-{name}", encoding="ascii") as file:
+                return file.readline().strip() == "enabled"
+        except OSError:
+            return False
+
+    async def run(self, step: executor.Step, output: executor.Output) -> int:
+        """See ``Executor.run``."""
+        subject = _subject(self._core, step)
+        try:
+            with failures.told("run the step"):
+                return await self._run(step, subject, output)
+        finally:
+            await asyncio.shield(release.release(self._core, subject))
+
+    async def _run(
+        self, step: executor.Step, subject: model.Container, output: executor.Output
+    ) -> int:
+        core = self._core
+        bundle = core.bundle(subject.id)
+        rootfs = os.path.join(bundle, "rootfs")
+        os.makedirs(rootfs, mode=0o711)
+        _, endpoint = await asyncio.gather(
+            asyncio.to_thread(mounting.mount_rootfs, step.rootfs, rootfs),
+            self._connect(subject),
+        )
+        etc = _etc_files(core, subject, bundle, endpoint)
+        taken = {one.destination for one in step.mounts}
+        mounts = [*step.mounts, *(one for one in etc if one.destination not in taken)]
+        document = await asyncio.to_thread(
+            specs.build, core, subject, rootfs=rootfs, sources={}, etc=mounts, endpoint=endpoint
+        )
+        with open(os.path.join(bundle, "config.json"), "wb") as file:
+            file.write(msgspec.json.encode(document))
+        stubs = await asyncio.to_thread(_missing, rootfs, [one.destination for one in mounts])
+        argv = core.runtime("").run_argv(subject.id, bundle)
+        code = await _process(argv, bundle, output)
+        await asyncio.to_thread(_remove_stubs, rootfs, stubs)
+        return code
+
+    async def _connect(self, subject: model.Container) -> network.Endpoint | None:
+        mode = subject.record.host.network_mode
+        if mode == "host" or netmode.shared_with(mode):
+            return None
+        return await self._core.network.connect(
+            network.EndpointRequest(
+                container_id=subject.id, container_name=subject.name, network=mode
+            )
+        )
+
+
+def _subject(core: engine.Core, step: executor.Step) -> model.Container:
+    """The step as a container that nobody can see."""
+    host = msgspec.json.decode(msgspec.json.encode(step.host), type=container.HostConfig)
+    host.network_mode = netmode.network_of(step.network)
+    if step.insecure:
+        host.privileged = True
+    limits.fill_defaults(core, host)
+    host.ipc_mode = "private"
+    hostname = step.hostname or _HOSTNAME
+    config = container.Config(
+        hostname=hostname, user=step.user, env=step.env, working_dir=step.cwd, cmd=step.args
+    )
+    record = model.Record(image_id="", config=config, host=host, args=step.args)
+    return model.Container(step.id, f"build-{step.id[:12]}", 0, record, model.State())
+
+
+def _etc_files(
+    core: engine.Core, subject: model.Container, bundle: str, endpoint: network.Endpoint | None
+) -> list[mount.Mount]:
+    host = subject.record.host
+    hostname = subject.record.config.hostname
+    gateway = endpoint.gateway if endpoint else "127.0.0.1"
+    known = etcfiles.hosts(hostname, "", endpoint, host.extra_hosts or [], gateway)
+    text = ""
+    with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8") as file:
+        text = file.read()
+    resolv = etcfiles.resolv_conf(
+        text, host, dns=core.config.dns, search=core.config.dns_search,
+        options=core.config.dns_opts, host_network=host.network_mode == "host",
+    )  # fmt: skip
+    found: list[mount.Mount] = []
+    for name, content in zip(_ETC, (f"{hostname}\n", known, resolv), strict=True):
+        path = etcfiles.write(bundle, name, content)
+        found.append(mount.Mount(destination=f"/etc/{name}", type="bind", source=path,
+                                 options=("rbind", "rprivate", "rw")))  # fmt: skip
+    return found
+
+
+# Mount points
+
+
+def _missing(rootfs: str, targets: list[str]) -> list[tuple[str, int]]:
+    """Paths that the runtime will have to make for mounts, with the times of their parents.
+
+    The parents' first, so that undoing goes backwards.
+    """
+    found: dict[str, int] = {}
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for target in [*_ALWAYS, *targets]:
+            place = ""
+            for part in [one for one in target.split("/") if one]:
+                above, place = place or ".", f"{place}/{part}".lstrip("/")
+                if place in found or _stat(root, place) is not None:
+                    continue
+                status = _stat(root, above)
+                found[place] = status.st_mtime_ns if status is not None else -1
+    finally:
+        os.close(root)
+    return list(found.items())
+
+
+def _stat(root: int, path: str) -> os.stat_result | None:
+    """What is at ``path`` of the tree, its links followed inside."""
+    try:
+        fd = syscalls.openat2(root, path, os.O_PATH, resolve=syscalls.RESOLVE_IN_ROOT)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _remove_stubs(rootfs: str, stubs: list[tuple[str, int]]) -> None:
+    """Remove what was only there to be mounted on, where the step put nothing into it."""
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path, time in reversed(stubs):
+            above, _, name = path.rpartition("/")
+            try:
+                parent = syscalls.openat2(
+                    root, above or ".", os.O_RDONLY | os.O_DIRECTORY,
+                    resolve=syscalls.RESOLVE_IN_ROOT,
+                )  # fmt: skip
+            except OSError:
+                continue
+            try:
+                _remove_stub(parent, name, time)
+            finally:
+                os.close(parent)
+    finally:
+        os.close(root)
+
+
+def _remove_stub(parent: int, name: str, time: int) -> None:
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if status.st_size == 0 and status.st_mode & 0o170000 == 0o100000:
+            os.unlink(name, dir_fd=parent)
+        elif status.st_mode & 0o170000 == 0o040000:
+            os.rmdir(name, dir_fd=parent)
+        else:
+            return
+    except OSError:
+        return
+    if time >= 0:
+        os.utime(parent, ns=(time, time))
+
+
+# The process
+
+
+async def _process(argv: list[str], cwd: str, output: executor.Output) -> int:
+    """Run the runtime to its end, passing its output on. Killed when cancelled."""
+    loop = asyncio.get_running_loop()
+    pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+    try:
+        try:
+            child = await asyncio.to_thread(
+                subprocess.Popen, argv, stdin=subprocess.DEVNULL, stdout=pipes[0][1],
+                stderr=pipes[1][1], cwd=cwd, start_new_session=True,
+            )  # fmt: skip
+        finally:
+            for _, end in pipes:
+                os.close(end)
+        fd = os.pidfd_open(child.pid)
+        try:
+            ended = [loop.create_future() for _ in pipes]
+            for number, ((end, _), future) in enumerate(zip(pipes, ended, strict=True), 1):
+                _follow(loop, end, number, output, future)
+            try:
+                await pidfd.wait(fd)
+                # What is still in the pipes; nobody writes any more, all is dead.
+                await asyncio.wait(ended, timeout=_LAST_WORDS)
+            finally:
+                if not pidfd.ended(fd):
+                    pidfd.send(fd, signal.SIGKILL)
+                child.wait()
+        finally:
+            os.close(fd)
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    finally:
+        for end, _ in pipes:
+            loop.remove_reader(end)
+            os.close(end)
+
+
+def _follow(
+    loop: asyncio.AbstractEventLoop, fd: int, number: int, output: executor.Output,
+    ended: asyncio.Future[None],
+) -> None:  # fmt: skip
+    os.set_blocking(fd, False)
+
+    def ready() -> None:
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            output(number, data)
+            return
+        loop.remove_reader(fd)
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(fd, ready)
+
+
+class Images:
+    """Base images for builds: those that are here, and what registries have."""
+
+    def __init__(self, core: engine.Core) -> None:
+        self._core = core
+
+    async def resolve(self, name: str, platform: image.Platform, pull: bool) -> image.Image:
+        """See ``firkin.builder.plan.Images``."""
+        found = self._core.images.resolve(name)
+        config = found.config
+        if config.architecture and config.architecture != platform.architecture:
+            raise errdefs.NotFound(
+                f"image {name} is for {config.os}/{config.architecture}, the build needs it for "
+                f"{platform.os}/{platform.architecture}"
+            )
+        return found
+
+
+async def chunks(path: str) -> AsyncIterator[bytes]:
+    """A file of a finished build, piece by piece; it is removed at the end."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while data := await asyncio.to_thread(file.read, 1 << 20):
+                yield data
+    finally:
+        directory = os.path.dirname(path)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
