@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -110,6 +111,9 @@ class Trees:
     async def finish(self, active: Active) -> tuple[str, int] | None:
         """Make the tree permanent; its key and size, or None when nothing changed (it is gone)."""
         if self.snapshots.rebases:
+            if active.parent.snapshot and await asyncio.to_thread(_has_candidates, active.upper):
+                async with self.view(active.parent) as below:
+                    await asyncio.to_thread(_drop_untouched, active.upper, below)
             usage = await self.snapshots.usage(active.key)
             if not usage.inodes and await self._same_root(active):
                 await self.snapshots.remove(active.key)
@@ -161,6 +165,53 @@ class Trees:
         async with self.place() as path:
             await asyncio.to_thread(mounting.mount_rootfs, active.mounts, path)
             yield path
+
+
+def _candidates(upper: str) -> list[str]:
+    """Directories at the top of a changed tree in which nothing seems to have changed. Blocks."""
+    found: list[str] = []
+    for entry in os.scandir(upper):
+        if entry.is_dir(follow_symlinks=False):
+            with os.scandir(entry.path) as inner:
+                if all(one.is_dir(follow_symlinks=False) for one in itertools.islice(inner, 8)):
+                    found.append(entry.name)
+    return found
+
+
+def _has_candidates(upper: str) -> bool:
+    return bool(_candidates(upper))
+
+
+def _drop_untouched(upper: str, below: str) -> None:
+    """Remove directories that only are there because a file in them was, for a time. Blocks.
+
+    A step's mount points are such files (/etc/hosts); the copied-up directory would be a layer.
+    """
+    for name in _candidates(upper):
+        _untouched(os.path.join(upper, name), os.path.join(below, name), 0)
+
+
+def _untouched(path: str, below: str, depth: int) -> bool:
+    try:
+        mine, theirs = os.lstat(path), os.lstat(below)
+    except FileNotFoundError:
+        return False
+    same = (mine.st_mode, mine.st_uid, mine.st_gid, mine.st_mtime_ns) == (
+        theirs.st_mode, theirs.st_uid, theirs.st_gid, theirs.st_mtime_ns,
+    )  # fmt: skip
+    if not same or depth > 8 or "trusted.overlay.opaque" in os.listxattr(path):
+        return False
+    names = os.listdir(path)
+    if len(names) > 8:
+        return False
+    for name in names:
+        inner = os.path.join(path, name)
+        if os.path.islink(inner) or not os.path.isdir(inner):
+            return False
+        if not _untouched(inner, os.path.join(below, name), depth + 1):
+            return False
+    os.rmdir(path)
+    return True
 
 
 def _clear(path: str) -> None:

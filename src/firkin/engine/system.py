@@ -258,10 +258,16 @@ async def disk_usage(
             "Items": items,
         }
     if everything or "build-cache" in kinds:
-        shown["BuildCache"] = []
+        items = core.builder.usage()
+        own = [i for i in items if not i["Shared"]]
+        shown["BuildCache"] = items
         shown["BuildCacheUsage"] = {
-            "ActiveCount": 0, "TotalCount": 0, "TotalSize": 0, "Reclaimable": 0, "Items": [],
-        }  # fmt: skip
+            "ActiveCount": sum(1 for i in items if i["InUse"]),
+            "TotalCount": len(items),
+            "TotalSize": sum(i["Size"] for i in own),
+            "Reclaimable": sum(i["Size"] for i in own if not i["InUse"]),
+            "Items": items,
+        }
     if version < (1, 52):
         return {key: value for key, value in shown.items() if not key.endswith("Usage")}
     if verbose:
