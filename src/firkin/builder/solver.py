@@ -286,7 +286,9 @@ class Solver:
         task = self._definitions.get(vertex)
         if task is None:
             work = self._define(vertex)
-            task = self._definitions[vertex] = self._tasks.spawn_quiet(work, f"key of {vertex.name}")
+            task = self._definitions[vertex] = self._tasks.spawn_quiet(
+                work, f"key of {vertex.name}"
+            )
         return await asyncio.shield(task)
 
     async def _define(self, vertex: graph.Vertex) -> str:

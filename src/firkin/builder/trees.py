@@ -111,7 +111,10 @@ class Trees:
     async def finish(self, active: Active) -> tuple[str, int] | None:
         """Make the tree permanent; its key and size, or None when nothing changed (it is gone)."""
         if self.snapshots.rebases:
-            if active.parent.snapshot and await asyncio.to_thread(_has_candidates, active.upper):
+            loop = asyncio.get_running_loop()
+            if active.parent.snapshot and await loop.run_in_executor(
+                None, _candidates, active.upper
+            ):
                 async with self.view(active.parent) as below:
                     await asyncio.to_thread(_drop_untouched, active.upper, below)
             usage = await self.snapshots.usage(active.key)
@@ -176,10 +179,6 @@ def _candidates(upper: str) -> list[str]:
                 if all(one.is_dir(follow_symlinks=False) for one in itertools.islice(inner, 8)):
                     found.append(entry.name)
     return found
-
-
-def _has_candidates(upper: str) -> bool:
-    return bool(_candidates(upper))
 
 
 def _drop_untouched(upper: str, below: str) -> None:

@@ -24,7 +24,7 @@ KNOWN = {"v": "value", "empty": "", "path": "/a/b/c.tar.gz", "two": "x y", "star
         ("${path%.*}", "/a/b/c.tar"), ("${path%%.*}", "/a/b/c"), ("${path#x}", "/a/b/c.tar.gz"),
         ("${path/\\//-}", "-a/b/c.tar.gz"), ("${path//\\//-}", "-a-b-c.tar.gz"),
         ("${v/a?u/X}", "vXe"), ("${v/a/}", "vlue"), ("${v//[/x}", "value"),
-        ("${star%\\*b}", "a"), ("a\\ b", "a b"), ("$v$v", "valuevalue"), 
+        ("${star%\\*b}", "a"), ("a\\ b", "a b"), ("$v$v", "valuevalue"),
         ("${v}_$v.x", "value_value.x"),
         ("a\\", "a\\"), ("$v-x", "value-x"), ("${1}", ""), ("$1x", "x"),
     ],
