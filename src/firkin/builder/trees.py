@@ -111,10 +111,8 @@ class Trees:
     async def finish(self, active: Active) -> tuple[str, int] | None:
         """Make the tree permanent; its key and size, or None when nothing changed (it is gone)."""
         if self.snapshots.rebases:
-            loop = asyncio.get_running_loop()
-            if active.parent.snapshot and await loop.run_in_executor(
-                None, _candidates, active.upper
-            ):
+            idle = await asyncio.to_thread(_candidates, active.upper)
+            if idle and active.parent.snapshot:
                 async with self.view(active.parent) as below:
                     await asyncio.to_thread(_drop_untouched, active.upper, below)
             usage = await self.snapshots.usage(active.key)
