@@ -13,14 +13,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from firkin import errdefs
 from firkin.builder import executor
 from firkin.engine import core as engine
-from firkin.engine.containers import etcfiles, limits, model, netmode, release, specs
+from firkin.engine.containers import etcfiles, limits, model, netmode, networking, release, specs
 from firkin.images import platforms
 from firkin.linux import failures, pidfd, syscalls
 from firkin.snapshots import mounting
@@ -73,15 +73,21 @@ class Executor:
         bundle = core.bundle(subject.id)
         rootfs = os.path.join(bundle, "rootfs")
         os.makedirs(rootfs, mode=0o711)
-        _, endpoint = await asyncio.gather(
+        _, endpoints = await asyncio.gather(
             asyncio.to_thread(mounting.mount_rootfs, step.rootfs, rootfs),
             self._connect(subject),
         )
-        etc = _etc_files(core, subject, bundle, endpoint)
+        etc = _etc_files(core, subject, bundle, endpoints)
         taken = {one.destination for one in step.mounts}
         mounts = [*step.mounts, *(one for one in etc if one.destination not in taken)]
         document = await asyncio.to_thread(
-            specs.build, core, subject, rootfs=rootfs, sources={}, etc=mounts, endpoint=endpoint
+            specs.build,
+            core,
+            subject,
+            rootfs=rootfs,
+            sources={},
+            etc=mounts,
+            netns=endpoints[0].netns if endpoints else "",
         )
         with open(os.path.join(bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(document))
@@ -91,15 +97,10 @@ class Executor:
         await asyncio.to_thread(_remove_stubs, rootfs, stubs)
         return code
 
-    async def _connect(self, subject: model.Container) -> network.Endpoint | None:
-        mode = subject.record.host.network_mode
-        if mode == "host" or netmode.shared_with(mode):
-            return None
-        return await self._core.network.connect(
-            network.EndpointRequest(
-                container_id=subject.id, container_name=subject.name, network=mode
-            )
-        )
+    async def _connect(self, subject: model.Container) -> tuple[network.Endpoint, ...]:
+        if netmode.shared_with(subject.record.host.network_mode):
+            return ()
+        return await self._core.network.join(networking.request(self._core, subject))
 
 
 def _subject(core: engine.Core, step: executor.Step) -> model.Container:
@@ -115,16 +116,17 @@ def _subject(core: engine.Core, step: executor.Step) -> model.Container:
         hostname=hostname, user=step.user, env=step.env, working_dir=step.cwd, cmd=step.args
     )
     record = model.Record(image_id="", config=config, host=host, args=step.args)
+    record.networks = networking.plan(core, config, host, {})
     return model.Container(step.id, f"build-{step.id[:12]}", 0, record, model.State())
 
 
 def _etc_files(
-    core: engine.Core, subject: model.Container, bundle: str, endpoint: network.Endpoint | None
+    core: engine.Core, subject: model.Container, bundle: str, endpoints: Sequence[network.Endpoint]
 ) -> list[mount.Mount]:
     host = subject.record.host
     hostname = subject.record.config.hostname
-    gateway = endpoint.gateway if endpoint else "127.0.0.1"
-    known = etcfiles.hosts(hostname, "", endpoint, host.extra_hosts or [], gateway)
+    gateway = netmode.host_gateway(endpoints)
+    known = etcfiles.hosts(hostname, "", endpoints, host.extra_hosts or [], gateway)
     text = ""
     with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8") as file:
         text = file.read()

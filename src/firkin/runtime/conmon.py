@@ -115,7 +115,16 @@ class Conmon:
 
         Nothing monitors it: for steps of builds, which end with the engine.
         """
-        return [self.path, *self._oci.global_args, "run", "--bundle", bundle, container_id]
+        systemd = ["--systemd-cgroup"] if self._systemd else []
+        return [
+            self.path,
+            *self._oci.global_args,
+            *systemd,
+            "run",
+            "--bundle",
+            bundle,
+            container_id,
+        ]
 
     async def create(self, bundle: runtime.Bundle) -> runtime.Monitored:
         """See ``Runtime.create``."""
