@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firkin.builder.dockerfile import errors, instructions, parser
@@ -142,7 +142,7 @@ _LINES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_LINES)
 def test_any_text_is_a_dockerfile_or_an_error_with_a_line(lines: list[str]) -> None:
     text = "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firkin.builder.dockerfile import shell
@@ -67,7 +67,7 @@ def test_heredoc_keeps_quotes() -> None:
     assert shell.Expander(KNOWN).raw("'$v' \"${v}\" \\$v \\n") == "'value' \"value\" $v \\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet="${}v:-+#%/'\"\\ *?ab", max_size=24))
 def test_anything_ends(text: str) -> None:
     for call in (shell.Expander(KNOWN).word, shell.Expander(KNOWN).words):
