@@ -170,7 +170,7 @@ class Connection(web_protocol.RequestHandler):
         """asyncio: the client closed its sending side, or altogether."""
         sock = self.transport.get_extra_info("socket") if self.transport is not None else None
         told = sock is not None and (sock.family == socket.AF_UNIX or _secure(self.transport))
-        waiting = self.answering or self._dawdling is not None
+        waiting = self.answering or self._dawdling is not None or not self._between_requests()
         if not (told and waiting) or hung_up(self.transport):
             return False
         self.ended = True
