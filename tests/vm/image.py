@@ -21,6 +21,8 @@ _HERE = Path(__file__).parent
 _LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 _FILES = {
+    # Debian makes a new initrd for each package that could be in it: minutes, here
+    "etc/initramfs-tools/update-initramfs.conf": "update_initramfs=no\nbackup_initramfs=no\n",
     "etc/hostname": "firkin-vm\n",
     "etc/hosts": "127.0.0.1 localhost firkin-vm\n::1 localhost\n",
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",

@@ -43,7 +43,7 @@ class Machine:
         with contextlib.suppress(FileNotFoundError):
             line.unlink()
         words = [
-            "nice", "qemu-system-x86_64", "-machine", "q35", "-accel", ACCEL,
+            "nice", "-n", "5", "qemu-system-x86_64", "-machine", "q35", "-accel", ACCEL,
             "-cpu", "max", "-smp", CPUS, "-m", MEMORY, "-display", "none", "-nodefaults",
             "-kernel", kernel, "-initrd", initrd,
             "-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=0",
