@@ -24,6 +24,8 @@ class Peer:
     """An engine with roots and a socket of its own, driven by the official client."""
 
     name = ""
+    #: Length of the prefix of the bridge's subnet: room for how many containers.
+    prefix = 24
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / self.name
@@ -119,7 +121,7 @@ class Firkin(Peer):
         return [
             str(BIN / "firkind"), "--data-root", f"{self.directory}/data", "--exec-root",
             f"{self.directory}/exec", "--host", f"unix://{self.socket}", "--bridge", "fkbench0",
-            "--bip", "10.213.0.1/24",
+            "--bip", f"10.213.0.1/{self.prefix}",
         ]  # fmt: skip
 
     def stop(self) -> None:
@@ -139,7 +141,7 @@ class Dockerd(Peer):
         return [
             "dockerd", "--data-root", f"{self.directory}/data", "--exec-root",
             f"{self.directory}/exec", "--host", f"unix://{self.socket}", "--pidfile",
-            f"{self.directory}/pid", "--bip", "10.214.0.1/24",
+            f"{self.directory}/pid", "--bip", f"10.214.0.1/{self.prefix}",
         ]  # fmt: skip
 
 
