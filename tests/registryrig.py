@@ -108,6 +108,10 @@ class Http:
         return self.push_manifest(name, reference, {**image(config, *layers), **extra})
 
 
+def encode(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
 def descriptor(media_type: str, data: bytes, **extra: Any) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest(data), "size": len(data), **extra}
 
@@ -169,7 +173,7 @@ class Server:
         while True:
             assert self.process.poll() is None, self.log()
             try:
-                self.http.ask("GET", "/v2/")
+                socket.create_connection(("127.0.0.1", self.port), 5).close()
                 return
             except OSError:
                 assert time.monotonic() < deadline, self.log()

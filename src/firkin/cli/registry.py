@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage networks",
         ("connect", "create", "disconnect", "exists", "inspect", "ls", "prune", "rm"),
     ),
-    "registry": ("Serve images to others", ("serve",)),
+    "registry": ("Serve images to others", ("gc", "scrub", "serve", "user")),
     "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),
     "volume": ("Manage volumes", ("create", "exists", "inspect", "ls", "prune", "rm")),
 }  # fmt: skip

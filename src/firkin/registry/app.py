@@ -1,12 +1,14 @@
-"""One HTTP request: route, handler, error body."""
+"""One HTTP request: route, rights, handler, error body, log line."""
 
 from __future__ import annotations
 
 import logging
+import time
 
-from aiohttp import http_exceptions, web
+from aiohttp import web
 
-from firkin.registry import call, core, errors, routes
+from firkin.registry import accesslog, call, core, errors, metrics, routes
+from firkin.registry.access import access
 
 log = logging.getLogger(__name__)
 
@@ -20,39 +22,70 @@ _HEADERS = {
 class App:
     """Answers requests for one registry."""
 
-    def __init__(self, registry: core.Registry) -> None:
+    def __init__(self, registry: core.Registry, lines: accesslog.AccessLog) -> None:
         self._registry = registry
+        self._access = access.Access(registry)
+        self._lines = lines
         self.server = web.Server(
             self._handle, access_log=None, read_bufsize=_READ_BUFFER, auto_decompress=False
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = time.perf_counter()
+        one = call.Call(self._registry, self._access, request)
+        label = "none"
         try:
-            response = await self._answer(request)
+            match = routes.find(request.method, request.path)
+            one.name, one.last = match.name, match.last
+            label = match.label
+            await self._admit(one, match.route.action)
+            response = await match.route.handler(one)
         except ConnectionError:  # the client left in the middle of its request
             response = web.Response(status=400)
             response.force_close()
-        except (http_exceptions.HttpProcessingError, Exception) as error:
-            failure = errors.failure(error)
-            if failure.code == "UNKNOWN":
-                log.error("%s %s failed", request.method, request.path, exc_info=error)
-            response = web.Response(
-                body=failure.body(),
-                status=failure.status,
-                headers={"Content-Type": "application/json", **failure.headers},
-            )
-            if request.can_read_body and not request.content.at_eof():
-                response.force_close()  # the rest of the body is not worth receiving
+        except Exception as error:
+            response = self._failed(one, error)
         if not response.prepared:
             response.headers.update(_HEADERS)
+        self._account(one, response, label, time.perf_counter() - started)
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path
-        if path == "/v2":
-            path = "/v2/"
-        if not path.startswith("/v2/"):
-            raise errors.Failure("UNSUPPORTED", f"there is nothing at {path[:300]}", status=404)
-        match = routes.find(request.method, path[len("/v2/") :])
-        one = call.Call(self._registry, request, match.name, match.last)
-        return await match.route.handler(one)
+    async def _admit(self, one: call.Call, action: str) -> None:
+        if action == "public" or (action == "metrics" and self._registry.config.public_metrics):
+            return
+        one.identity = await self._access.admit(one.request, action if one.name else "", one.name)
+
+    def _failed(self, one: call.Call, error: Exception) -> web.Response:
+        request = one.request
+        failure = errors.failure(error)
+        if failure.status >= 500:
+            log.error("%s %s failed", request.method, request.path, exc_info=error)
+        response = web.Response(
+            body=failure.body(),
+            status=failure.status,
+            headers={"Content-Type": "application/json", **failure.headers},
+        )
+        if request.can_read_body and not request.content.at_eof():
+            response.force_close()  # the rest of the body is not worth receiving
+        return response
+
+    def _account(
+        self, one: call.Call, response: web.StreamResponse, label: str, seconds: float
+    ) -> None:
+        request = one.request
+        method = request.method if label != "none" else "other"
+        sent = response.content_length or 0
+        metrics.REQUESTS.labels(method, label, str(response.status)).inc()
+        metrics.SECONDS.labels(label).observe(seconds)
+        if request.method != "HEAD":
+            metrics.SENT.inc(sent)
+        if self._lines.active:
+            self._lines.write(
+                {
+                    "remote": access.address(request), "user": one.identity.user,
+                    "method": request.method, "path": request.path_qs[:2000],
+                    "status": response.status, "bytes": sent,
+                    "seconds": round(seconds, 6),
+                    "agent": request.headers.get("User-Agent", "")[:300],
+                }
+            )  # fmt: skip

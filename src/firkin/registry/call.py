@@ -10,18 +10,26 @@ import msgspec
 from aiohttp import web
 
 from firkin.registry import core, errors
+from firkin.registry.access import access, rights
 
 
 class Call:
     """A request whose route is known. ``name`` is the repository, ``last`` the path's last part."""
 
     def __init__(
-        self, registry: core.Registry, request: web.BaseRequest, name: str, last: str
-    ) -> None:
+        self, registry: core.Registry, door: access.Access, request: web.BaseRequest,
+        name: str = "", last: str = "",
+    ) -> None:  # fmt: skip
         self.registry = registry
+        self.access = door
+        self.identity = door.anonymous
         self.request = request
         self.name = name
         self.last = last
+
+    def allowed(self, name: str) -> frozenset[str]:
+        """What the caller may do with a repository."""
+        return rights.ALL if self.access.open else self.identity.allowed(name)
 
     @property
     def head(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,10 +24,82 @@ class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
 
 
+class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[s3]``: keep blobs in this bucket instead of on the disk.
+
+    Keys that are not given here come from where AWS's tools find them, the environment for one.
+    """
+
+    bucket: str = ""
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+    timeout: float = 30.0
+    attempts: int = 4
+    redirect: int = 0
+    """Let clients fetch blobs from the storage themselves, by links that live so many seconds."""
+
+
 class Uploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[uploads]``: sessions that nobody continues are dropped after ``expire`` seconds."""
 
     expire: int = 24 * 3600
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[auth.rights]]``: what a user of the htpasswd file may do; "*" is every user."""
+
+    user: str
+    repositories: str
+    actions: list[str]
+
+
+class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[auth]``: who may come in."""
+
+    mode: Literal["none", "htpasswd", "users"] = "none"
+    """"none": nobody is asked; "htpasswd": users of a file; "users": those of `registry user`."""
+    anonymous: Literal["", "none", "pull", "all"] = ""
+    """What may be done without a name; by default "all" in mode "none", else "none"."""
+    htpasswd: str = ""
+    realm: str = "Firkin registry"
+    service: str = "firkin-registry"
+    token_lifetime: int = 300
+    refresh_lifetime: int = 90 * 24 * 3600
+    rights: list[Rule] = []
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[gc.retention]]``: which tags stay. The first rule that fits a tag decides."""
+
+    repositories: str = "*"
+    tags: str = "*"
+    keep: bool = False
+    keep_last: int = 0
+    keep_days: float = 0.0
+
+
+class GC(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[gc]``: garbage collection. Times are in seconds where they do not say days."""
+
+    every: int = 24 * 3600
+    """How often the server collects by itself; 0 for never."""
+    grace: float = 3600.0
+    """How long a blob that no manifest names stays: longer than any push takes."""
+    untagged_days: float = -1.0
+    """After how many days a manifest without a tag goes; negative: never."""
+    retention: list[Retention] = []
+
+
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[notifications]]``: where pushes and deletions are told to."""
+
+    url: str
+    headers: dict[str, str] = {}
+    longest_wait: float = 300.0
+    """Seconds between tries, at most."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +112,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: int = 0
     """Worker processes; 0: as many as there are processors, four at most."""
     tls: TLS = TLS()
+    s3: S3 = S3()
+    url: str = ""
+    """The registry's own address as clients see it, behind a proxy for instance."""
+    access_log: str = ""
+    """File of the access log; "-" for standard output, "" for none."""
+    public_metrics: bool = False
+    """Whether /metrics needs no name where everything else does."""
     uploads: Uploads = Uploads()
+    auth: Auth = Auth()
+    gc: GC = GC()
+    notifications: list[Endpoint] = []
 
     def worker_count(self) -> int:
         """How many processes serve."""
@@ -61,6 +143,9 @@ def load(path: str) -> dict[str, Any]:
 def convert(tables: dict[str, Any], source: str = "the configuration") -> Config:
     """Check the tables and fill in the defaults."""
     try:
-        return msgspec.convert(tables, Config)
+        made = msgspec.convert(tables, Config)
     except msgspec.ValidationError as error:
         raise errdefs.InvalidParameter(f"{source}: {error}") from None
+    if made.auth.mode == "htpasswd" and not made.auth.htpasswd:
+        raise errdefs.InvalidParameter(f"{source}: auth.htpasswd names no file")
+    return made

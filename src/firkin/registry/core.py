@@ -21,6 +21,15 @@ _THREADS = 32
 _FRESH = 300.0  # seconds after which a link that was asked about is touched again
 
 
+def open_storage(settings: config.Config) -> storage.Storage:
+    """The storage that the configuration names."""
+    if settings.s3.bucket:
+        from firkin.registry.storage import s3  # a large library, for those who use it
+
+        return s3.S3Storage(settings.s3)
+    return local.LocalStorage(os.path.join(settings.data, "blobs"))
+
+
 class Registry:
     """What the handlers and the commands work with; one in every process."""
 
@@ -28,7 +37,7 @@ class Registry:
         self.config = settings
         os.makedirs(settings.data, mode=0o700, exist_ok=True)
         self.db = db.Database.open(os.path.join(settings.data, "index", "registry.db"))
-        self.storage: storage.Storage = local.LocalStorage(os.path.join(settings.data, "blobs"))
+        self.storage = open_storage(settings)
         self.locks = locks.Locks(os.path.join(settings.data, "locks"))
         self.pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "firkin-registry")
         self.uploads = receive.Uploads(os.path.join(settings.data, "uploads"), self.pool)
@@ -50,7 +59,7 @@ class Registry:
         )
         self.uploads.create(identity)
         try:
-            await self.db.write(lambda c: uploads.begin(c, identity, name, algorithm))
+            await self.db.write(uploads.begin, identity, name, algorithm)
         except BaseException:
             self.uploads.remove(identity)
             raise
@@ -59,7 +68,7 @@ class Registry:
     async def cancel_upload(self, identity: str) -> None:
         """Drop an upload session."""
         self.uploads.remove(identity)
-        await self.db.write(lambda c: uploads.end(c, identity))
+        await self.db.write(uploads.end, identity)
 
     async def commit_upload(self, upload: receive.Upload, name: str, digest: str) -> None:
         """Make the upload a blob of the repository, after verifying it.
@@ -76,6 +85,7 @@ class Registry:
                 detail={"digest": digest, "found": found, "size": upload.size},
             )
         await self.adopt(upload.path, digest, upload.size, name, upload.identity)
+        upload.hash = None
 
     async def adopt(self, path: str, digest: str, size: int, name: str, identity: str = "") -> None:
         """Make a verified file a blob that the repository may read; ends the upload ``identity``.
@@ -89,7 +99,7 @@ class Registry:
             uploads.end(c, identity)
 
         async with self.locks.hold(digest):
-            if await self.db.read(lambda c: blobs.known(c, digest)) is None:
+            if await self.db.read(blobs.known, digest) is None:
                 await self.run(self.storage.put, digest, path, size)
                 await self.db.write(linked)
             else:
@@ -107,10 +117,10 @@ class Registry:
 
         Who is told that it is there may count on that for the grace period.
         """
-        found = await self.db.read(lambda c: blobs.find(c, name, digest))
+        found = await self.db.read(blobs.find, name, digest)
         if found is None:
             raise blobs.unknown(name, digest)
         stale = time.time() - found.touched > _FRESH
-        if stale and not await self.db.write(lambda c: blobs.mount(c, name, digest, name)):
+        if stale and not await self.db.write(blobs.mount, name, digest, name):
             raise blobs.unknown(name, digest)
         return found

@@ -1,8 +1,8 @@
 """The index's database: one thread that writes and one that reads, in each worker process.
 
-All work is a function ``f(connection)``, run in one transaction: ``await db.write(f)`` or
-``await db.read(f)``. SQLite's write-ahead log lets readers see the last committed state while a
-write is under way, in this process or in another one.
+All work is a function ``f(connection, ...)``, run in one transaction by ``await db.write(f, ...)``
+or ``await db.read(f, ...)``. SQLite's write-ahead log lets readers see the last committed state
+while a write is under way, in this process or in another one.
 
 A commit is flushed to the disk before its caller goes on: what a client was told to exist survives
 a power cut. Since a flush costs milliseconds, writes that wait together share one: each has its
@@ -13,20 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from firkin import errdefs
 from firkin.registry import schema
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Connection = sqlite3.Connection
-Work = Callable[[sqlite3.Connection], T]
-_Item = tuple[Work[Any], "concurrent.futures.Future[Any]"]
+Work = Callable[Concatenate[sqlite3.Connection, P], T]
+_Item = tuple[Callable[[sqlite3.Connection], Any], "concurrent.futures.Future[Any]"]
 
 _BATCH = 64
 _BUSY = 60_000  # milliseconds that a write waits for another process's
@@ -57,25 +59,18 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise errdefs.System(f"cannot open the registry's index {path}: {error}") from error
 
-    async def write(self, work: Work[T]) -> T:
-        """Run ``work`` in a transaction that is on the disk when this returns.
+    async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work(connection, ...)`` in a transaction; it is on the disk when this returns.
 
         It completes even when the awaiting task is cancelled. Raises what ``work`` raises; errors
         of SQLite become ``System``.
         """
-        return await asyncio.wrap_future(self._submit(work))
+        return await asyncio.wrap_future(self._submit(work, *args, **kwargs))
 
-    def write_sync(self, work: Work[T]) -> T:
-        """The same from a thread."""
-        return self._submit(work).result()
-
-    async def read(self, work: Work[T]) -> T:
-        """Run ``work`` on the last committed state."""
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self._read, work)
-
-    def read_sync(self, work: Work[T]) -> T:
-        """The same from a thread."""
-        return self._reader.submit(self._read, work).result()
+    async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work(connection, ...)`` on the last committed state."""
+        bound = functools.partial(work, self._read_connection, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._read, bound)
 
     def close(self) -> None:
         """Finish what is queued and close the files."""
@@ -84,18 +79,20 @@ class Database:
         self._reader.submit(self._read_connection.close).result()
         self._reader.shutdown()
 
-    def _submit(self, work: Work[T]) -> concurrent.futures.Future[T]:
+    def _submit(
+        self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         future.set_running_or_notify_cancel()  # from now on a cancelled waiter changes nothing
-        self._queue.put((work, future))
+        self._queue.put((lambda connection: work(connection, *args, **kwargs), future))
         return future
 
-    def _read(self, work: Work[T]) -> T:
+    def _read(self, work: Callable[[], T]) -> T:
         connection = self._read_connection
         try:
             connection.execute("BEGIN")
             try:
-                return work(connection)
+                return work()
             finally:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:

@@ -30,9 +30,14 @@ ALGORITHMS = tuple(_DIGITS)
 CANONICAL = "sha256"
 
 
+def is_name(text: str) -> bool:
+    """Whether ``text`` may be a repository's name."""
+    return len(text) <= NAME_LIMIT and _NAME.fullmatch(text) is not None
+
+
 def name(text: str) -> str:
     """A repository's name, or ``NAME_INVALID``."""
-    if len(text) > NAME_LIMIT or not _NAME.fullmatch(text):
+    if not is_name(text):
         raise errors.Failure(
             "NAME_INVALID",
             f"{text[:300]!r} is not a repository name: lower-case letters and digits, joined by "

@@ -48,6 +48,34 @@ COMMANDS: dict[str, Command] = {
             Option("workers", "N", "Worker processes; 0 for as many as there are processors"),
             Option("tls-certificate", "FILE", "Serve HTTPS with this certificate (PEM)"),
             Option("tls-key", "FILE", "The key of that certificate (PEM)"),
+            Option("htpasswd", "FILE", "Let in only the users of this file (bcrypt)"),
+            Option("access-log", "FILE", "Write a line of JSON per request; - for stdout"),
         ),
+    ),
+    "gc": Command(
+        "[OPTIONS]",
+        "Delete what is no longer needed, while the registry serves",
+        (
+            *COMMON,
+            Option("dry-run", "", "Only tell what would be deleted"),
+            Option("grace", "SECONDS", "How long a blob that no manifest names stays"),
+            Option("untagged-days", "DAYS", "Delete manifests that had no tag for so long"),
+        ),
+    ),
+    "scrub": Command(
+        "[OPTIONS]",
+        "Read everything that is stored and compare it with its digest",
+        (*COMMON, Option("repair", "", "Take out what is damaged; a push brings it back")),
+    ),
+    "user": Command(
+        "[OPTIONS] add NAME | rm NAME | ls",
+        "Manage the users of the built-in token service",
+        (
+            *COMMON,
+            Option("admin", "", "The user may do everything"),
+            Option("password-stdin", "", "Read the password from standard input"),
+            Option("right", "PATTERN:ACTIONS", "As in 'team/*:pull,push'; may be repeated"),
+        ),
+        (1, 2),
     ),
 }

@@ -13,32 +13,39 @@ from typing import NamedTuple
 from aiohttp import web
 
 from firkin.registry import call, errors, names
-from firkin.registry.handlers import blobs, discovery, manifests, uploads
+from firkin.registry.handlers import blobs, discovery, manifests, service, token, uploads
 
 Handler = Callable[[call.Call], Awaitable[web.StreamResponse]]
 
 
 class Route(NamedTuple):
-    """A handler, and the action on the repository that it needs: "pull", "push" or "delete"."""
+    """A handler and what it needs.
+
+    ``action`` is one on the repository ("pull", "push", "delete"); "" needs a name where names are
+    asked for at all, "public" nothing, "metrics" what the configuration says.
+    """
 
     handler: Handler
     action: str
 
 
 class Match(NamedTuple):
-    """A route found, with what the path named."""
+    """A route found, with what the path named. ``label`` is its name in figures."""
 
     route: Route
     name: str
     last: str
+    label: str
 
 
-_OF_REPOSITORY: tuple[tuple[re.Pattern[str], dict[str, Route]], ...] = (
+_OF_REPOSITORY: tuple[tuple[str, re.Pattern[str], dict[str, Route]], ...] = (
     (
+        "uploads",
         re.compile(r"(.+)/blobs/uploads/?()"),
         {"POST": Route(uploads.begin, "push")},
     ),
     (
+        "upload",
         re.compile(r"(.+)/blobs/uploads/([^/]+)"),
         {
             "GET": Route(uploads.status, "push"),
@@ -48,6 +55,7 @@ _OF_REPOSITORY: tuple[tuple[re.Pattern[str], dict[str, Route]], ...] = (
         },
     ),
     (
+        "blob",
         re.compile(r"(.+)/blobs/([^/]+)"),
         {
             "GET": Route(blobs.get, "pull"),
@@ -56,6 +64,7 @@ _OF_REPOSITORY: tuple[tuple[re.Pattern[str], dict[str, Route]], ...] = (
         },
     ),
     (
+        "manifest",
         re.compile(r"(.+)/manifests/([^/]+)"),
         {
             "GET": Route(manifests.get, "pull"),
@@ -64,33 +73,44 @@ _OF_REPOSITORY: tuple[tuple[re.Pattern[str], dict[str, Route]], ...] = (
             "DELETE": Route(manifests.delete, "delete"),
         },
     ),
-    (re.compile(r"(.+)/tags/list()"), {"GET": Route(discovery.tag_list, "pull")}),
-    (re.compile(r"(.+)/referrers/([^/]+)"), {"GET": Route(discovery.referrers, "pull")}),
+    ("tags", re.compile(r"(.+)/tags/list()"), {"GET": Route(discovery.tag_list, "pull")}),
+    (
+        "referrers",
+        re.compile(r"(.+)/referrers/([^/]+)"),
+        {"GET": Route(discovery.referrers, "pull")},
+    ),
 )
 
 _FIXED: dict[str, dict[str, Route]] = {
-    "": {"GET": Route(discovery.version, ""), "HEAD": Route(discovery.version, "")},
-    "_catalog": {"GET": Route(discovery.catalog, "catalog")},
+    "/v2/": {"GET": Route(discovery.version, ""), "HEAD": Route(discovery.version, "")},
+    "/v2/_catalog": {"GET": Route(discovery.catalog, "")},
+    "/v1/search": {"GET": Route(service.search, "")},
+    "/token": {"GET": Route(token.get, "public"), "POST": Route(token.post, "public")},
+    "/health": {"GET": Route(service.health, "public"), "HEAD": Route(service.health, "public")},
+    "/metrics": {"GET": Route(service.figures, "metrics")},
 }
 
 
 def find(method: str, path: str) -> Match:
-    """The route of a path below ``/v2/``, decoded; raises the error that fits."""
+    """The route of a path, decoded; raises the error that fits."""
+    if path == "/v2":
+        path = "/v2/"
     known = _FIXED.get(path)
-    name = last = ""
+    name, last, label = "", "", path
     if known is None:
-        for pattern, methods in _OF_REPOSITORY:
-            if match := pattern.fullmatch(path):
-                known, name, last = methods, names.name(match[1]), match[2]
-                break
-        else:
-            raise errors.Failure(
-                "UNSUPPORTED", f"/v2/{path[:300]} is not a path of a registry", status=404
-            )
+        known, name, last, label = _of_repository(path)
     route = known.get(method)
     if route is None:
         raise errors.Failure(
-            "UNSUPPORTED", f"{method} is not possible on /v2/{path[:300]}",
+            "UNSUPPORTED", f"{method} is not possible on {path[:300]}",
             headers={"Allow": ", ".join(sorted(known))},
         )  # fmt: skip
-    return Match(route, name, last)
+    return Match(route, name, last, label)
+
+
+def _of_repository(path: str) -> tuple[dict[str, Route], str, str, str]:
+    if path.startswith("/v2/"):
+        for label, pattern, methods in _OF_REPOSITORY:
+            if match := pattern.fullmatch(path, len("/v2/")):
+                return methods, names.name(match[1]), match[2], label
+    raise errors.Failure("UNSUPPORTED", f"there is nothing at {path[:300]}", status=404)

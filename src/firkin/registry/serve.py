@@ -19,9 +19,11 @@ import time
 from types import FrameType
 
 import uvloop
+from prometheus_client import multiprocess
 
 from firkin import errdefs
-from firkin.registry import app, config, core
+from firkin.registry import accesslog, app, config, core, jobs
+from firkin.registry.access import passwords
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +77,11 @@ def tls_context(settings: config.TLS) -> ssl.SSLContext | None:
     return context
 
 
-async def _work(sockets: list[socket.socket], settings: config.Config) -> None:
-    """One worker, until it gets a signal."""
+async def _work(sockets: list[socket.socket], settings: config.Config, number: int) -> None:
+    """One worker, until it gets a signal. The first one does the registry's own jobs."""
     registry = core.Registry(settings)
-    application = app.App(registry)
+    lines = accesslog.AccessLog(settings.access_log)
+    application = app.App(registry, lines)
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,19 +96,26 @@ async def _work(sockets: list[socket.socket], settings: config.Config) -> None:
         await loop.create_server(application.server, sock=sock, ssl=context, backlog=BACKLOG)
         for sock in sockets
     ]
+    background = loop.create_task(jobs.run(registry), name="jobs") if number == 0 else None
     await over.wait()
+    if background is not None:
+        background.cancel()
+        await asyncio.wait([background])
     for server in servers:
         server.close()
     await application.server.shutdown(GRACE)
+    lines.close()
     registry.close()
 
 
-def _worker(sockets: list[socket.socket], settings: config.Config, parent: int) -> None:
+def _worker(
+    sockets: list[socket.socket], settings: config.Config, number: int, parent: int
+) -> None:
     """The body of a worker process; never returns."""
     status = 1
     try:
         _die_with(parent)
-        uvloop.run(_work(sockets, settings))
+        uvloop.run(_work(sockets, settings, number))
         status = 0
     except errdefs.FirkinError as error:
         log.error("%s", error)
@@ -131,9 +141,17 @@ def serve(settings: config.Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
     tls_context(settings.tls)
     sockets = bind(settings.listen)
+    if settings.auth.mode == "htpasswd":
+        passwords.Htpasswd(settings.auth.htpasswd)  # fails here, rather than in every worker
+    if settings.s3.bucket:
+        from firkin.registry.storage import s3
+
+        bucket = s3.S3Storage(settings.s3)
+        bucket.check()
+        bucket.drop_parts()
     core.Registry(settings).close()  # migrates the index once, and fails here if it must
     parent = os.getpid()
-    workers: dict[int, float] = {}
+    workers: dict[int, tuple[int, float]] = {}
     ending = False
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -148,7 +166,7 @@ def serve(settings: config.Config) -> int:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def start() -> None:
+    def start(place: int) -> None:
         sys.stdout.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -159,26 +177,25 @@ def serve(settings: config.Config) -> int:
                 for number in _SIGNALS:
                     signal.signal(number, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-                _worker(sockets, settings, parent)
-            workers[pid] = time.monotonic()
+                _worker(sockets, settings, place, parent)
+            workers[pid] = (place, time.monotonic())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGHUP, pass_on)
-    for _ in range(settings.worker_count()):
-        start()
+    for place in range(settings.worker_count()):
+        start(place)
     where = ", ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in sockets)
     log.info("firkin registry listens on %s, data in %s", where, settings.data)
-    status = 0
     while workers:
         pid, code = os.wait()
-        lived = time.monotonic() - workers.pop(pid)
+        place, started = workers.pop(pid)
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
         if not ending:
             log.error("a worker ended with status %s; it is started anew", code)
-            if lived < _QUICK:
-                status = 1
+            if time.monotonic() - started < _QUICK:
                 time.sleep(_QUICK)
-            start()
-    return status
+            start(place)
+    return 0

@@ -37,6 +37,14 @@ async def get(one: call.Call) -> web.StreamResponse:
         await response.prepare(one.request)
         await response.write_eof()
         return response
+    if seconds := registry.config.s3.redirect:
+        place = await registry.run(registry.storage.url, digest, seconds)
+        if place:
+            return web.Response(
+                status=307,
+                headers={"Location": place, "Docker-Content-Digest": digest,
+                         "Cache-Control": "no-store"},
+            )  # fmt: skip
     reader = await registry.run(registry.storage.open, digest, part.start, part.length)
     return await send.send(one.request, response, reader, part, registry.pool)
 
@@ -44,5 +52,5 @@ async def get(one: call.Call) -> web.StreamResponse:
 async def delete(one: call.Call) -> web.StreamResponse:
     """DELETE: the repository no longer has it; its bytes go when no repository has them."""
     digest = names.digest(one.last)
-    await one.registry.db.write(lambda c: blobs.unlink(c, one.name, digest))
+    await one.registry.db.write(blobs.unlink, one.name, digest)
     return web.Response(status=202, headers={"Docker-Content-Digest": digest})

@@ -23,7 +23,7 @@ async def tag_list(one: call.Call) -> web.StreamResponse:
     limit = one.count(_LARGEST, -1)
     last = one.query("last")
     ask = limit + 1 if limit > 0 else limit
-    found = await one.registry.db.read(lambda c: tags.listing(c, one.name, last, ask))
+    found = await one.registry.db.read(tags.listing, one.name, last, ask)
     headers = {}
     if 0 < limit < len(found):
         found = found[:limit]
@@ -37,7 +37,7 @@ async def referrers(one: call.Call) -> web.StreamResponse:
     wanted, last = one.query("artifactType"), one.query("last")
     limit = one.count(_PAGE * 10, _PAGE * 10) or _PAGE * 10
     found = await one.registry.db.read(
-        lambda c: manifests.referrers(c, one.name, subject, wanted, last, limit + 1)
+        manifests.referrers, one.name, subject, wanted, last, limit + 1
     )
     headers = {"OCI-Filters-Applied": "artifactType"} if wanted else {}
     if len(found) > limit:
@@ -68,11 +68,18 @@ def _descriptor(item: manifests.Stored) -> dict[str, Any]:
 
 
 async def catalog(one: call.Call) -> web.StreamResponse:
-    """GET /v2/_catalog: Docker's list of repositories."""
+    """GET /v2/_catalog: Docker's list of repositories, of those that the caller may pull."""
     limit = one.count(_LARGEST, _PAGE)
+    identity = await one.access.whole(one.identity)
     last = one.query("last")
-    found = await one.registry.db.read(lambda c: repositories.listing(c, last, limit + 1))
+    found: list[str] = []
+    while len(found) <= limit:
+        page = await one.registry.db.read(repositories.listing, last, _PAGE)
+        if not page:
+            break
+        found += [name for name in page if "pull" in identity.allowed(name)]
+        last = page[-1]
     headers = {}
-    if limit and len(found) > limit:
+    if 0 < limit < len(found):
         headers = call.next_link("/v2/_catalog", n=limit, last=found[limit - 1])
     return call.json({"repositories": found[:limit]}, headers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from aiohttp import web
 
-from firkin.registry import call, errors, manifest, names
+from firkin.registry import call, errors, manifest, names, notify
 from firkin.registry.index import manifests, tags
 
 _MAX_TAGS = 100
@@ -13,7 +15,7 @@ _MAX_TAGS = 100
 async def get(one: call.Call) -> web.StreamResponse:
     """GET and HEAD: the manifest exactly as it was pushed."""
     reference = names.reference(one.last)
-    found = await one.registry.db.read(lambda c: manifests.get(c, one.name, reference))
+    found = await one.registry.db.read(manifests.get, one.name, reference)
     headers = {
         "Docker-Content-Digest": found.digest,
         "Content-Type": found.media_type,
@@ -49,9 +51,19 @@ async def put(one: call.Call) -> web.StreamResponse:
             detail={"digest": wanted, "found": digest},
         )
     named = more if by_digest else (reference, *more)
-    await one.registry.db.write(
-        lambda c: manifests.put(c, one.name, digest, parsed, content, named)
-    )
+
+    def store(c: sqlite3.Connection) -> None:
+        manifests.put(c, one.name, digest, parsed, content, named)
+        size = len(content)
+        notify.queue(
+            c, one,
+            *(
+                notify.Event("push", one.name, digest, tag, parsed.media_type, size)
+                for tag in named or ("",)
+            ),
+        )  # fmt: skip
+
+    await one.registry.db.write(store)
     response = web.Response(
         status=201,
         headers={
@@ -69,10 +81,16 @@ async def put(one: call.Call) -> web.StreamResponse:
 async def delete(one: call.Call) -> web.StreamResponse:
     """DELETE: a tag alone, or a manifest with the tags that stand for it."""
     reference = names.reference(one.last)
-    if ":" in reference:
-        await one.registry.db.write(lambda c: manifests.delete(c, one.name, reference))
-    else:
-        await one.registry.db.write(lambda c: tags.delete(c, one.name, reference))
+
+    def remove(c: sqlite3.Connection) -> None:
+        if ":" in reference:
+            manifests.delete(c, one.name, reference)
+            notify.queue(c, one, notify.Event("delete", one.name, reference))
+        else:
+            tags.delete(c, one.name, reference)
+            notify.queue(c, one, notify.Event("delete", one.name, "", reference))
+
+    await one.registry.db.write(remove)
     return web.Response(status=202)
 
 

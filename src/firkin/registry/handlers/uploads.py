@@ -37,7 +37,8 @@ async def begin(one: call.Call) -> web.StreamResponse:
     if mount and source:
         digest = names.digest(mount)
         names.name(source)
-        if await registry.db.write(lambda c: blobs.mount(c, one.name, digest, source)):
+        readable = source == one.name or "pull" in one.allowed(source)
+        if readable and await registry.db.write(blobs.mount, one.name, digest, source):
             return _created(one, digest)
     wanted = one.query("digest")
     algorithm = one.query("digest-algorithm") or names.CANONICAL
@@ -55,14 +56,14 @@ async def begin(one: call.Call) -> web.StreamResponse:
 
 async def status(one: call.Call) -> web.StreamResponse:
     """GET: how much of an upload has arrived."""
-    await one.registry.db.read(lambda c: uploads.algorithm(c, one.last, one.name))
+    await one.registry.db.read(uploads.algorithm, one.last, one.name)
     return _progress(one, one.last, one.registry.uploads.size(one.last), 204)
 
 
 async def patch(one: call.Call) -> web.StreamResponse:
     """PATCH: the next chunk, or a body without an end that is known beforehand."""
     registry = one.registry
-    algorithm = await registry.db.read(lambda c: uploads.algorithm(c, one.last, one.name))
+    algorithm = await registry.db.read(uploads.algorithm, one.last, one.name)
     async with registry.uploads.open(one.last, algorithm) as upload:
         await _receive(one, upload)
         return _progress(one, one.last, upload.size, 202)
@@ -71,13 +72,13 @@ async def patch(one: call.Call) -> web.StreamResponse:
 async def finish(one: call.Call) -> web.StreamResponse:
     """PUT: the last chunk, which may be empty or everything, and the digest of the whole."""
     digest = names.digest(one.query("digest"))
-    algorithm = await one.registry.db.read(lambda c: uploads.algorithm(c, one.last, one.name))
+    algorithm = await one.registry.db.read(uploads.algorithm, one.last, one.name)
     return await _finish(one, one.last, algorithm, digest)
 
 
 async def cancel(one: call.Call) -> web.StreamResponse:
     """DELETE: what has arrived is dropped."""
-    await one.registry.db.read(lambda c: uploads.algorithm(c, one.last, one.name))
+    await one.registry.db.read(uploads.algorithm, one.last, one.name)
     await one.registry.cancel_upload(one.last)
     return web.Response(status=204)
 

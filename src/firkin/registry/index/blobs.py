@@ -82,3 +82,27 @@ def unlink(c: sqlite3.Connection, name: str, digest: str) -> None:
             status=405,
         )
     c.execute("DELETE FROM links WHERE repository = ? AND digest = ?", (repository, digest))
+
+
+def forget(c: sqlite3.Connection, digest: str) -> bool:
+    """Take a blob that no repository links out of the index; tells whether it did."""
+    return bool(
+        c.execute(
+            "DELETE FROM blobs WHERE digest = ? AND NOT EXISTS "
+            "(SELECT 1 FROM links WHERE digest = ?)",
+            (digest, digest),
+        ).rowcount
+    )
+
+
+def condemn(c: sqlite3.Connection, digest: str) -> None:
+    """Take a damaged blob out of the index, whoever links it: it is as if never pushed."""
+    c.execute("DELETE FROM links WHERE digest = ?", (digest,))
+    c.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+
+
+def page(c: sqlite3.Connection, last: str, limit: int) -> list[tuple[str, int]]:
+    """Blobs with their sizes after the digest ``last``, in order."""
+    return c.execute(
+        "SELECT digest, size FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?", (last, limit)
+    ).fetchall()
