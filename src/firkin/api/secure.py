@@ -262,6 +262,7 @@ class Layer(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
+        self._incoming.read()  # unwrap looks for an answer, and must find nothing else
         try:
             self._tls.unwrap()
         except ssl.SSLError:

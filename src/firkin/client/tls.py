@@ -84,6 +84,8 @@ class Channel:
         self._sending = threading.Lock()
         self._tls = identity.context().wrap_bio(self._in, self._out, server_hostname=host)
         self._ended = False
+        self._ahead = b""
+        self._gone = False
         try:
             self._shake_hands()
         except ssl.SSLCertVerificationError as error:
@@ -129,15 +131,20 @@ class Channel:
 
     def _fill(self) -> None:
         data = self._sock.recv(RECEIVE)
-        if data:
-            self._in.write(data)
-        else:
-            self._in.write_eof()
+        with self._lock:
+            if data:
+                self._in.write(data)
+            else:
+                self._gone = True
+                self._in.write_eof()
 
     def recv(self, size: int, /) -> bytes:
         while not self._ended:
             try:
                 with self._lock:
+                    if self._ahead:
+                        data, self._ahead = self._ahead[:size], self._ahead[size:]
+                        return data
                     data = self._tls.read(size)
                 self._flush_unless_busy()
                 if not data:
@@ -168,13 +175,27 @@ class Channel:
     def shutdown(self, how: int, /) -> None:
         if how == _SHUT_WRITE:
             with self._lock:
-                try:
-                    self._tls.unwrap()
-                except ssl.SSLError:
-                    pass  # The engine's own close_notify is not there yet: it comes with its end.
+                self._say_goodbye()
             self._flush()
             return
         self._sock.shutdown(how)
+
+    def _say_goodbye(self) -> None:
+        """Put a close_notify into what goes out.
+
+        ``unwrap`` also looks for the other side's, and would lose the output that it finds in its
+        place. So it finds nothing.
+        """
+        if self._gone:
+            return
+        if pending := self._tls.pending():
+            self._ahead += self._tls.read(pending)
+        arrived = self._in.read()
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # The engine's own close_notify comes with its end.
+        self._in.write(arrived)
 
     def fileno(self) -> int:
         return self._sock.fileno()

@@ -115,6 +115,36 @@ def test_a_half_close_leaves_the_other_direction_open(keys: Path, host: str) -> 
     channel.close()
 
 
+class Talker(Server):
+    """Says much at once, waits for the end of the input, and says the rest."""
+
+    first = bytes(range(256)) * 1000
+
+    def serve(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            secure = self.context.wrap_bio(incoming, outgoing, server_side=True)
+            self.drive(secure.do_handshake, connection, incoming, outgoing)
+            for start in range(0, len(self.first), 10_000):
+                secure.write(self.first[start : start + 10_000])
+            connection.sendall(outgoing.read())
+            assert self.drive(lambda: self.read(secure), connection, incoming, outgoing) == b""
+            secure.write(b"the rest")
+            connection.sendall(outgoing.read())
+
+
+def test_output_that_is_there_already_survives_a_half_close(keys: Path) -> None:
+    server = Talker(keys)
+    channel = transport.parse(f"tcp://127.0.0.1:{server.port}", identity(keys)).connect()
+    received = channel.recv(10)  # the rest of that record waits, and more records behind it
+    channel.shutdown(socket.SHUT_WR)
+    while data := channel.recv(65536):
+        received += data
+    assert received == server.first + b"the rest"
+    channel.close()
+
+
 def test_without_verification_any_certificate_will_do(keys: Path) -> None:
     server = Server(keys)
     address = f"tcp://127.0.0.1:{server.port}"
