@@ -65,10 +65,10 @@ class Soak:
         """One container's life."""
         name = f"soak-{number}"
         self.ask("POST", f"/containers/create?name={name}",
-                 {"Image": "busybox", "Cmd": ["sh", "-c", f"echo {number}; exec sleep 600"],
+                 {"Image": "busybox", "Cmd": ["sh", "-c", f"echo {number}; touch /data/said; exec sleep 600"],
                   "Volumes": {"/data": {}}}, fine=(409,))  # fmt: skip
         self.ask("POST", f"/containers/{name}/start")
-        words = ["sh", "-c", "echo $((6*7)) >/data/x"]
+        words = ["sh", "-c", "until [ -e /data/said ]; do usleep 1000; done"]
         made = self.ask("POST", f"/containers/{name}/exec",
                         {"Cmd": words, "AttachStdout": True})  # fmt: skip
         # An engine that was killed has forgotten its execs, as the API has it.

@@ -377,7 +377,7 @@ class Controller:
                 await driver.release(endpoint, None)
         box = place.sandbox
         if box is not None and os.path.dirname(box.path) == self._directory:
-            await self._ways.run(box.discard)
+            self._host.stock.discard(box)
         self._places.pop(place.container_id, None)
 
     def _place(self, container_id: str, name: str) -> places.Place:

@@ -91,6 +91,10 @@ class Stock:
         finally:
             self._refilling = False
 
+    def discard(self, box: sandbox.Sandbox) -> None:
+        """End the sandbox of a container that has ended, soon: the kernel takes milliseconds."""
+        self._thread.submit(_discard, box)
+
     def forget(self, host_interface: str) -> None:
         """Make sure, in a while, that the kernel has deleted a pair whose sandbox is removed."""
         self._leaving.add(host_interface)
@@ -132,6 +136,13 @@ class Stock:
         await loop.run_in_executor(self._thread, finish)
         await loop.run_in_executor(None, self._thread.shutdown)
         self._host.close()
+
+
+def _discard(box: sandbox.Sandbox) -> None:
+    try:
+        box.discard()
+    except OSError as error:
+        log.warning("network namespace %s stays until the next start: %s", box.path, error)
 
 
 def discard_result(work: asyncio.Future[sandbox.Sandbox]) -> None:
