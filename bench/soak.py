@@ -64,9 +64,10 @@ class Soak:
     def cycle(self, number: int) -> None:
         """One container's life."""
         name = f"soak-{number}"
+        script = f"echo {number}; touch /data/said; exec sleep 600"
         self.ask("POST", f"/containers/create?name={name}",
-                 {"Image": "busybox", "Cmd": ["sh", "-c", f"echo {number}; touch /data/said; exec sleep 600"],
-                  "Volumes": {"/data": {}}}, fine=(409,))  # fmt: skip
+                 {"Image": "busybox", "Cmd": ["sh", "-c", script], "Volumes": {"/data": {}}},
+                 fine=(409,))  # fmt: skip
         self.ask("POST", f"/containers/{name}/start")
         words = ["sh", "-c", "until [ -e /data/said ]; do usleep 1000; done"]
         made = self.ask("POST", f"/containers/{name}/exec",

@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -60,6 +62,7 @@ def _report(vm: checks.Vm, word: str) -> bool:
 def main() -> int:
     """Returns the exit code."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the exits: no machine stays
     given.cache.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context((given.cache / "lock").open("w"))
