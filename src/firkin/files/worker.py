@@ -8,7 +8,7 @@ can't win that race, so paths are not what protects the host:
    but the container's mounts. Of a running container that is a copy of its own mount namespace
    (setns, then unshare: later mounts of the container are not seen, its tmpfs and nested mounts
    are). Of one that does not run it is the root file system and the mounts of its record,
-   assembled at places that are resolved inside the root (openat2, RESOLVE_IN_ROOT); then
+   assembled at places that are resolved inside the root (openat2); then
    pivot_root makes it the root and the old one is detached. "/" is the top of that namespace, so
    ``..``, absolute links and links swapped at any moment lead to files of the container: no other
    file has a name. Hard links need no thought: one can only be made within a file system that is
@@ -51,6 +51,9 @@ MEMORY = 1 << 30
 FILES = 2048
 _CHUNK = 1 << 20
 _LINKS = 255
+_TRIES = 16
+_REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""What an entry says that was looked at a moment ago and has been replaced or removed since."""
 _DEPTH = FILES - 64
 _PSEUDO = frozenset(
     {
@@ -146,27 +149,47 @@ def _mount(root: str, wanted: dict[str, Any]) -> None:
 
 
 def make_place(root: int, path: str, *, is_directory: bool) -> int:
-    """A mount point inside ``root``, made where it is missing, as an O_PATH descriptor."""
-    inside = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    at = os.dup(root)
-    for index, part in enumerate(parts):
-        so_far = "/".join(parts[: index + 1])
-        last = index + 1 == len(parts)
-        for _ in range(2):
-            try:
-                found = syscalls.openat2(root, so_far, os.O_PATH, resolve=inside)
-                break
-            except FileNotFoundError:
-                if last and not is_directory:
-                    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=at))
-                else:
-                    os.mkdir(part, 0o755, dir_fd=at)
-        else:
-            raise Refused("failed", f"the mount point {path} can't be made")
-        os.close(at)
-        at = found
-    return at
+    """A mount point inside ``root``, made where it is missing, as an O_PATH descriptor.
+
+    Symbolic links on the way are followed inside ``root``; what they lead to is made too.
+    """
+    pending = _parts(path)
+    done: list[str] = []
+    hops = 0
+    while pending:
+        part = pending.pop(0)
+        if part == "..":
+            done = done[:-1]
+            continue
+        at = _open_inside(root, done)
+        try:
+            status = os.stat(part, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                hops += 1
+                if hops > _LINKS:
+                    raise Refused("failed", f"too many symbolic links on the way to {path}")
+                target = os.readlink(part, dir_fd=at)
+                done = [] if target.startswith("/") else done
+                pending = _parts(target) + pending
+                continue
+        except FileNotFoundError:
+            if pending or is_directory:
+                os.mkdir(part, 0o755, dir_fd=at)
+            else:
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=at))
+        finally:
+            os.close(at)
+        done.append(part)
+    return _open_inside(root, done)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _open_inside(root: int, parts: list[str]) -> int:
+    resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
+    return syscalls.openat2(root, "/".join(parts) or ".", os.O_PATH, resolve=resolve)
 
 
 # Reading
@@ -174,7 +197,7 @@ def make_place(root: int, path: str, *, is_directory: bool) -> int:
 
 def real(path: str) -> str:
     """``path`` with its symbolic links followed, as far as there is something."""
-    pending = [part for part in path.split("/") if part not in ("", ".")]
+    pending = _parts(path)
     done = ""
     hops = 0
     while pending:
@@ -193,7 +216,7 @@ def real(path: str) -> str:
             raise Refused("invalid", f"too many symbolic links in {path}")
         if target.startswith("/"):
             done = ""
-        pending[:0] = [part for part in target.split("/") if part not in ("", ".")]
+        pending[:0] = _parts(target)
     return done or "/"
 
 
@@ -258,6 +281,30 @@ class Output:
             start += min(_CHUNK, end - start)
 
 
+def open_top(path: str) -> tuple[int, str, dict[str, Any]]:
+    """What an archive is made of, open, so that it stays the same whatever becomes of the path.
+
+    A directory and "", or the directory and the name of something else in it; and its description.
+    """
+    for _ in range(_TRIES):
+        found = describe(path)
+        try:
+            if stat.S_ISDIR(found["mode"]):
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                return fd, "", found
+            parent, _, entry = path.rstrip("/").rpartition("/")
+            fd = os.open(parent or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if stat.S_IFMT(os.stat(entry, dir_fd=fd, follow_symlinks=False).st_mode) == stat.S_IFMT(
+                found["mode"]
+            ):
+                return fd, entry, found
+            os.close(fd)
+        except OSError as error:
+            if error.errno not in _REPLACED:
+                raise
+    raise Refused("missing", "")
+
+
 class Packer:
     """Writes a tree as a tar. No link is followed below its top."""
 
@@ -265,21 +312,13 @@ class Packer:
         self._out = out
         self._links: dict[tuple[int, int], bytes] = {}
 
-    def pack(self, path: str, name: bytes, *, top: bool = True) -> None:
-        """The file or directory at ``path`` under ``name``; ``top`` false leaves out its entry."""
-        status = os.lstat(path)
-        if stat.S_ISDIR(status.st_mode):
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                self._directory(fd, name, top, 0)
-            finally:
-                os.close(fd)
+    def pack(self, top: int, entry: str, name: bytes, *, shown: bool = True) -> None:
+        """What :func:`open_top` has opened; ``shown`` false leaves out its own entry."""
+        if not entry:
+            self._directory(top, name, shown, 0)
         else:
-            parent = os.open(posixpath.dirname(path) or "/", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._entry(parent, posixpath.basename(path), name, status, 0)
-            finally:
-                os.close(parent)
+            status = os.stat(entry, dir_fd=top, follow_symlinks=False)
+            self._entry(top, entry, name, status, 0)
         self._out.write(tarpack.END)
         self._out.flush()
 
@@ -296,8 +335,9 @@ class Packer:
             try:
                 status = os.stat(entry, dir_fd=fd, follow_symlinks=False)
                 self._entry(fd, entry, prefix + os.fsencode(entry), status, depth + 1)
-            except FileNotFoundError:
-                continue  # gone meanwhile
+            except OSError as error:
+                if error.errno not in _REPLACED:
+                    raise
 
     def _entry(
         self, parent: int, entry: str, name: bytes, status: os.stat_result, depth: int
@@ -488,16 +528,15 @@ def _answer(value: dict[str, Any]) -> None:
 
 def _read(spec: dict[str, Any]) -> None:
     path: str = spec["path"]
-    found = describe(path)
+    top, entry, found = open_top(path)
     _answer({"stat": found})
-    base = posixpath.basename(path.rstrip("/"))
-    place = path if stat.S_ISDIR(found["mode"]) else path.rstrip("/")
-    Packer(Output()).pack(place, os.fsencode(base or "/"))
+    Packer(Output()).pack(top, entry, os.fsencode(posixpath.basename(path.rstrip("/")) or "/"))
 
 
-def _export(spec: dict[str, Any]) -> None:
+def _export() -> None:
+    top = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _answer({})
-    Packer(Output()).pack("/", b"", top=False)
+    Packer(Output()).pack(top, "", b"", shown=False)
 
 
 def _write(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
@@ -524,7 +563,7 @@ def _run(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
     elif operation == "read":
         _read(spec)
     elif operation == "export":
-        _export(spec)
+        _export()
     else:
         _write(spec, lib)
 
