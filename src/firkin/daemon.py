@@ -139,6 +139,7 @@ async def _build(config: configuration.Config) -> engine.Core:
     cache = buildcache.Cache(database)
     await cache.load()
 
+    found = plugin.Registry()
     storing = extensions.load(
         extensions.VOLUME_DRIVERS,
         data_root=config.data_root,
@@ -200,6 +201,7 @@ async def _build(config: configuration.Config) -> engine.Core:
                 *storing.drivers.values(),
             ],
             storing.broken,
+            found,
         ),
         runtimes=runtimes,
         default_runtime=default,
@@ -215,7 +217,7 @@ async def _build(config: configuration.Config) -> engine.Core:
             {**logging_to.drivers, **{driver.name: driver for driver in own_logs}},
             logging_to.broken,
         ),
-        plugins=plugin.Registry(),
+        plugins=found,
     )
     core.builder = builds.Builder(
         cache,

@@ -51,7 +51,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "registry": ("Serve images to others", ("gc", "scrub", "serve", "user")),
     "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),
-    "volume": ("Manage volumes", ("create", "exists", "inspect", "ls", "prune", "rm")),
+    "volume": (
+        "Manage volumes",
+        ("clone", "create", "exists", "export", "import", "inspect", "ls", "prune", "rename", "rm"),
+    ),
 }  # fmt: skip
 
 ALIASES: dict[str, dict[str, str]] = {
@@ -117,6 +120,7 @@ MODULES = {
     ("container", "commit"): "image.commit",
     ("context", "import"): "context.import_",
     ("image", "import"): "image.import_",
+    ("volume", "import"): "volume.import_",
     ("system", "dial-stdio"): "system.dial_stdio",
 }
 """Modules that are not named after their verb: keywords, and verbs of two nouns."""

@@ -6,7 +6,10 @@ from firkin.client import api
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from firkin.client import http
 
     Filters = dict[str, list[str]]
 
@@ -48,3 +51,27 @@ def remove(client: api.Client, name: str, *, force: bool = False) -> None:
 
 def prune(client: api.Client, filters: Filters) -> dict[str, Any]:
     return dict(client.call("POST", "/volumes/prune", {"filters": filters or None}) or {})
+
+
+def export(client: api.Client, name: str) -> http.Response:
+    """The response's body is a tar of the volume's files."""
+    return client.request("GET", f"/volumes/{api.quote(name)}/export")
+
+
+def import_archive(client: api.Client, name: str, archive: Iterable[bytes]) -> None:
+    """Extract a tar into the volume, which is made if there is none."""
+    headers = {"Content-Type": "application/x-tar"}
+    path = f"/volumes/{api.quote(name)}/import"
+    response = client.request("PUT", path, None, iter(archive), headers=headers)
+    response.read()
+    client.release(response)
+
+
+def clone(client: api.Client, name: str, target: str) -> None:
+    """Copy a volume."""
+    client.call("POST", f"/volumes/{api.quote(name)}/clone", {"name": target})
+
+
+def rename(client: api.Client, name: str, target: str) -> None:
+    """Give a volume that nobody uses another name."""
+    client.call("POST", f"/volumes/{api.quote(name)}/rename", {"name": target})

@@ -17,6 +17,7 @@ def in_use(core: engine.Core) -> removal.InUse:
             removal.User(id=subject.id, running=subject.running)
             for subject in core.containers
             if subject.record.image_id == image_id
+            or any(m.type == "image" and m.source == image_id for m in subject.record.mounts)
         ]
 
     return users

@@ -71,13 +71,15 @@ class Request(msgspec.Struct, frozen=True):
     """An operation: "stat", "read" and "write" on a path, "export" of the whole tree.
 
     ``no_overwrite`` refuses to put a directory where something else is, and the other way round;
-    ``owner`` (uid, gid) is for all that is written instead of the owners in the archive.
+    ``owner`` (uid, gid) is for all that is written instead of the owners in the archive; ``top``
+    puts the root directory itself into an export.
     """
 
     operation: str
     path: str = "/"
     no_overwrite: bool = False
     owner: tuple[int, int] | None = None
+    top: bool = False
 
 
 def _raise(answer: Answer, path: str) -> None:

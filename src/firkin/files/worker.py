@@ -533,10 +533,11 @@ def _read(spec: dict[str, Any]) -> None:
     Packer(Output()).pack(top, entry, os.fsencode(posixpath.basename(path.rstrip("/")) or "/"))
 
 
-def _export() -> None:
+def _export(spec: dict[str, Any]) -> None:
     top = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _answer({})
-    Packer(Output()).pack(top, "", b"", shown=False)
+    shown = spec["top"]
+    Packer(Output()).pack(top, "", b"." if shown else b"", shown=shown)
 
 
 def _write(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
@@ -563,7 +564,7 @@ def _run(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
     elif operation == "read":
         _read(spec)
     elif operation == "export":
-        _export()
+        _export(spec)
     else:
         _write(spec, lib)
 

@@ -10,7 +10,8 @@
     compressed      digest of a plain layer → digest and size of what it was compressed to in a push
     containers      id → name and the container's JSON documents (config, state)
     volumes         name → driver, labels, options, whether anonymous, whether to be kept: one that
-                    is being made for a container, or removed with it, goes at the next start
+                    is being made for a container, or removed with it, goes at the next start;
+                    the name that its files still have while it is renamed
     volume_users    (volume, container): who uses a volume; a volume in use is not removed
     networks        id → name, driver and the network's JSON document
     build_records   id → a result of a build step: its snapshot; or a context, or a cache mount
@@ -136,6 +137,7 @@ STEPS: list[str] = [
         parts BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE volumes ADD COLUMN previous TEXT",
 ]
 
 

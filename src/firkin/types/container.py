@@ -120,11 +120,14 @@ class Ulimit(Wire):
 
 
 class BindOptions(Wire, omit_defaults=True):
+    """``id_map`` is Firkin's own: "caller", or id ranges (see ``engine.containers.idmap``)."""
+
     propagation: str = ""
     non_recursive: bool = False
     create_mountpoint: bool = False
     read_only_non_recursive: bool = False
     read_only_force_recursive: bool = False
+    id_map: str = field(default="", name="FirkinIdMap")
 
 
 class DriverConfig(Wire, omit_defaults=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from firkin.types.base import Wire
 
 
@@ -22,6 +24,7 @@ class Volume(Wire):
     name: str = ""
     options: dict[str, str] | None = None
     scope: str = "local"
+    status: dict[str, Any] | None = None
 
 
 class CreateRequest(Wire):

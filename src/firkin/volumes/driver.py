@@ -12,13 +12,17 @@ Errors are those of ``firkin.errdefs``; an ``OSError`` is told to the user with 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Driver(Protocol):
     """Keeps volumes. See the module's text for the lifecycle."""
 
     name: str
+
+    scope: str
+    """"local" for volumes of this host, "global" for those that every host sees."""
+
     exclusive: bool
     """Whether this engine makes all volumes there are. Then those in ``list`` that the engine does
     not know are leftovers of a killed one and are removed; else they are taken as volumes."""
@@ -42,7 +46,7 @@ class Driver(Protocol):
         ...
 
     def path(self, name: str) -> str:
-        """Where the volume is, or would be, on the host."""
+        """Where the volume is, or would be, on the host; "" if only a mount will tell."""
         ...
 
     def remove(self, name: str) -> None:
@@ -51,4 +55,13 @@ class Driver(Protocol):
 
     def list(self) -> list[str]:
         """Names of the volumes that are really there."""
+        ...
+
+
+@runtime_checkable
+class Renaming(Protocol):
+    """What a driver may have beyond that: volumes can get another name."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename an unmounted volume. Idempotent: done already when ``old`` is not there."""
         ...

@@ -1,36 +1,47 @@
-"""Volumes by name: creation, use counts, removal."""
+"""Volumes by name: creation, use counts, removal.
+
+Two things keep a volume: containers that were created with it (``users``, kept in the database
+together with the container's row) and whoever has it mounted at the moment (``mount`` and
+``unmount``, one call of the driver for all of them). A volume without users and mounts can go.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
-import os
+import logging
 import re
 import secrets
-import sqlite3
 import time
-from collections.abc import Iterable, Mapping
-
-import msgspec
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from firkin import errdefs
-from firkin.linux import failures
+from firkin.linux import failures, treesize
+from firkin.plugins import plugin as plugins
 from firkin.store import db
 from firkin.types import volume
 from firkin.volumes import driver as drivers
+from firkin.volumes import plugin, records
+from firkin.volumes.records import Record
+
+__all__ = ["NAME", "Record", "Service"]
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
+ANONYMOUS = "com.docker.volume.anonymous"
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A volume as the database knows it; ``created`` in seconds since the epoch."""
-
-    name: str
-    driver: str
-    anonymous: bool
-    created: float
-    labels: dict[str, str]
-    options: dict[str, str]
+def check_name(name: str) -> str:
+    """A name that a user chose. Raises ``InvalidParameter``."""
+    if not NAME.fullmatch(name):
+        raise errdefs.InvalidParameter(
+            f"create {name}: {name!r} includes invalid characters for a local volume name, "
+            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed (at least 2 characters). If you '
+            "intended to pass a host directory, use absolute path"
+        )
+    return name
 
 
 class Service:
@@ -41,73 +52,66 @@ class Service:
         database: db.Database,
         installed: Iterable[drivers.Driver],
         broken: Mapping[str, str] | None = None,
+        found: plugins.Registry | None = None,
     ) -> None:
-        """``broken`` tells why drivers that are installed can't be used, by name."""
+        """``broken`` tells why drivers that are installed can't be used, by name; ``found`` has the
+        plug-ins that speak the volume plug-in protocol."""
         self._db = database
         self._broken = dict(broken or {})
         self._drivers = {driver.name: driver for driver in installed}
+        self._plugins = found
         self._records: dict[str, Record] = {}
         self._users: dict[str, set[str]] = {}
         self._mounted: dict[str, set[str]] = {}
-        self._lock = asyncio.Lock()
-        self._mounting = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.sizes = treesize.Sizes()
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        """Held by whoever changes the volume; a slow driver delays nobody but its own users."""
+        return self._locks.setdefault(name, asyncio.Lock())
 
     async def start(self) -> None:
-        """Read the database and drop what is on the disk without being in it.
-
-        Volumes whose container was being created or removed by an engine that was killed go too.
-        """
-
-        def read(
-            connection: sqlite3.Connection,
-        ) -> tuple[list[Record], list[tuple[str, str]]]:
-            connection.execute(
-                "DELETE FROM volumes WHERE NOT kept AND name NOT IN"
-                " (SELECT volume FROM volume_users)"
-            )
-            rows = connection.execute(
-                "SELECT name, driver, anonymous, created, labels, options FROM volumes"
-            )
-            records = [
-                Record(
-                    name=name,
-                    driver=driver,
-                    anonymous=bool(anonymous),
-                    created=created,
-                    labels=msgspec.json.decode(labels),
-                    options=msgspec.json.decode(options),
-                )
-                for name, driver, anonymous, created, labels, options in rows
-            ]
-            users = connection.execute("SELECT volume, container FROM volume_users").fetchall()
-            return records, users
-
-        records, users = await self._db.run(read)
-        self._records = {record.name: record for record in records}
+        """Read the database and drop what is on the disk without being in it."""
+        found, users = await self._db.run(records.load)
+        self._records = {record.name: record for record in found}
         for name, container in users:
             self._users.setdefault(name, set()).add(container)
+        for record in found:
+            if record.previous:
+                await self._move(record.driver, record.previous, record.name)
         for kind, driver in self._drivers.items():
-            known = {r.name for r in records if r.driver == kind}
             if not driver.exclusive:
                 continue
+            known = {r.name for r in found if r.driver == kind}
             for name in await asyncio.to_thread(driver.list):
                 if name not in known:
-                    await asyncio.to_thread(driver.remove, name)
+                    try:
+                        await asyncio.to_thread(driver.remove, name)
+                    except (errdefs.FirkinError, OSError) as error:
+                        log.warning("left over from volume %s: %s", name, error)
 
     def names_of_drivers(self) -> list[str]:
-        """The drivers there are."""
+        """The drivers there are, plug-ins that have been used among them."""
         return sorted(self._drivers)
 
-    def _driver(self, name: str) -> drivers.Driver:
-        try:
-            return self._drivers[name or "local"]
-        except KeyError:
-            if name in self._broken:
-                raise errdefs.Unavailable(f"volume driver {name}: {self._broken[name]}") from None
-            have = ", ".join(sorted(self._drivers))
-            raise errdefs.NotFound(
-                f"no volume driver is named {name!r}; there are: {have}"
-            ) from None
+    async def _driver(self, name: str) -> drivers.Driver:
+        """Raises ``NotFound``, ``Unavailable`` or what the plug-in's handshake says."""
+        name = name or "local"
+        if (known := self._drivers.get(name)) is not None:
+            if isinstance(known, plugin.PluginDriver) and self._plugins is not None:
+                await known.refresh(self._plugins)
+            return known
+        if name in self._broken:
+            raise errdefs.Unavailable(f"volume driver {name}: {self._broken[name]}")
+        if self._plugins is not None:
+            with contextlib.suppress(errdefs.NotFound):
+                made = await plugin.PluginDriver.connect(self._plugins, name)
+                self._drivers[name] = made
+                return made
+        have = ", ".join(sorted(self._drivers))
+        raise errdefs.NotFound(
+            f"no volume driver is named {name!r}: there are {have}, and no plug-in of that name"
+        )
 
     def get(self, name: str) -> Record:
         """The volume ``name``. Raises ``NotFound``."""
@@ -127,14 +131,28 @@ class Service:
     def describe(self, record: Record) -> volume.Volume:
         """The volume as the Engine API shows it."""
         created = datetime.datetime.fromtimestamp(int(record.created), datetime.UTC)
+        driver = self._drivers.get(record.driver)
         return volume.Volume(
             name=record.name,
             driver=record.driver,
             created_at=created.isoformat().replace("+00:00", "Z"),
             labels=record.labels or None,
-            mountpoint=self._driver(record.driver).path(record.name),
+            mountpoint=driver.path(record.name) if driver is not None else "",
             options=record.options or None,
+            scope=driver.scope if driver is not None else "local",
         )
+
+    async def inspect(self, name: str) -> volume.Volume:
+        """The same, with what a plug-in itself tells about the volume."""
+        record = self.get(name)
+        driver = await self._driver(record.driver)
+        if not isinstance(driver, plugin.PluginDriver):
+            return self.describe(record)
+        found = await asyncio.to_thread(driver.get, name)
+        shown = self.describe(record)
+        shown.mountpoint = found.mountpoint
+        shown.status = found.status or None
+        return shown
 
     async def create(
         self,
@@ -144,23 +162,19 @@ class Service:
         labels: Mapping[str, str] | None = None,
         *,
         user: str = "",
+        kept: bool = True,
     ) -> tuple[Record, bool]:
         """Make a volume, or find the one of that name; tells whether it is new.
 
         ``user`` is the id of the container that is being made and uses the volume from now on; a
-        new one is gone after a restart, unless that container's row is written by then.
+        new one is gone after a restart, unless that container's row is written by then, and so is
+        one that is not ``kept``.
         Without a name an anonymous one is made. Raises ``InvalidParameter`` for a bad name and
         ``Conflict`` when the name belongs to another driver.
         """
         anonymous = not name
-        if name and not NAME.fullmatch(name):
-            raise errdefs.InvalidParameter(
-                f"create {name}: {name!r} includes invalid characters for a local volume name, "
-                'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed (at least 2 characters). If you '
-                "intended to pass a host directory, use absolute path"
-            )
-        name = name or secrets.token_hex(32)
-        async with self._lock:
+        name = check_name(name) if name else secrets.token_hex(32)
+        async with self._lock(name):
             if (existing := self._records.get(name)) is not None:
                 if driver and driver != existing.driver:
                     raise errdefs.Conflict(
@@ -170,38 +184,19 @@ class Service:
                 if user:
                     self._users.setdefault(name, set()).add(user)
                 return existing, False
-            chosen = self._driver(driver)
+            chosen = await self._driver(driver)
             record = Record(
                 name=name,
                 driver=chosen.name,
                 anonymous=anonymous,
                 created=time.time(),
-                labels={
-                    **(labels or {}),
-                    **({"com.docker.volume.anonymous": ""} if anonymous else {}),
-                },
+                labels={**(labels or {}), **({ANONYMOUS: ""} if anonymous else {})},
                 options=dict(options or {}),
             )
             with failures.told(f"create volume {name}"):
                 await asyncio.to_thread(chosen.create, name, record.options)
-
-            def insert(connection: sqlite3.Connection) -> None:
-                connection.execute(
-                    "INSERT INTO volumes (name, driver, anonymous, created, labels, options, kept)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        name,
-                        record.driver,
-                        anonymous,
-                        record.created,
-                        msgspec.json.encode(record.labels),
-                        msgspec.json.encode(record.options),
-                        not user,
-                    ),
-                )
-
             try:
-                await self._db.run(insert)
+                await self._db.run(lambda c: records.insert(c, record, kept=kept and not user))
             except BaseException:
                 await asyncio.to_thread(chosen.remove, name)
                 raise
@@ -209,6 +204,10 @@ class Service:
             if user:
                 self._users.setdefault(name, set()).add(user)
             return record, True
+
+    async def keep(self, name: str) -> None:
+        """A volume that was made with ``kept=False`` is complete."""
+        await self._db.run(lambda c: records.keep(c, name))
 
     def forget_user(self, container: str) -> list[str]:
         """``container`` is gone; returns the names of the volumes that it used."""
@@ -222,27 +221,49 @@ class Service:
         return used
 
     async def mount(self, name: str, user: str) -> str:
-        """The volume's directory, ready for use until ``user`` has called :meth:`unmount`."""
+        """The volume's directory, ready for use until ``user`` has called :meth:`unmount`.
+
+        Raises ``NotFound``, and what the driver says.
+        """
         record = self.get(name)
-        driver = self._driver(record.driver)
-        async with self._mounting:
+        driver = await self._driver(record.driver)
+        async with self._lock(name):
+            self.get(name)
             users = self._mounted.setdefault(name, set())
             if not users:
-                with failures.told(f"mount volume {name}"):
-                    await asyncio.to_thread(driver.mount, name, record.options)
+                try:
+                    with failures.told(f"mount volume {name}"):
+                        await asyncio.to_thread(driver.mount, name, record.options)
+                except BaseException:
+                    del self._mounted[name]
+                    raise
             users.add(user)
+        self.sizes.touch(name)
         return driver.path(name)
 
     async def unmount(self, name: str, user: str) -> None:
         """``user`` needs the volume no more. Idempotent."""
         record = self.get(name)
-        async with self._mounting:
-            users = self._mounted.get(name, set())
+        async with self._lock(name):
+            users = self._mounted.get(name)
+            if users is None or user not in users:
+                return
             users.discard(user)
-            if name in self._mounted and not users:
+            self.sizes.touch(name)
+            if not users:
                 del self._mounted[name]
+                driver = await self._driver(record.driver)
                 with failures.told(f"unmount volume {name}"):
-                    await asyncio.to_thread(self._driver(record.driver).unmount, name)
+                    await asyncio.to_thread(driver.unmount, name)
+
+    @contextlib.asynccontextmanager
+    async def mounted(self, name: str, user: str) -> AsyncIterator[str]:
+        """:meth:`mount` and, at the end, :meth:`unmount`."""
+        place = await self.mount(name, user)
+        try:
+            yield place
+        finally:
+            await asyncio.shield(self.unmount(name, user))
 
     def adopt(self, name: str, user: str) -> None:
         """``user`` has had the volume mounted since before this engine was started."""
@@ -250,51 +271,131 @@ class Service:
             self._mounted.setdefault(name, set()).add(user)
 
     def mountpoint(self, name: str) -> str:
-        """The volume's directory on the host."""
-        return self._driver(self.get(name).driver).path(name)
+        """The volume's directory on the host; "" where its driver has not said."""
+        driver = self._drivers.get(self.get(name).driver)
+        return driver.path(name) if driver is not None else ""
+
+    async def repair(self, name: str) -> None:
+        """Make what a volume has lost of itself (its directory); its files are lost."""
+        record = self.get(name)
+        driver = await self._driver(record.driver)
+        with failures.told(f"create volume {name}"):
+            await asyncio.to_thread(driver.create, name, record.options)
+
+    def _check_unused(self, verb: str, name: str) -> Record:
+        record = self.get(name)
+        if users := self._users.get(name):
+            raise errdefs.Conflict(
+                f"{verb} {name}: volume is in use - [{', '.join(sorted(users))}]"
+            )
+        if self._mounted.get(name):
+            raise errdefs.Conflict(f"{verb} {name}: volume is in use - its files are being copied")
+        return record
 
     async def remove(self, name: str, *, force: bool = False) -> None:
-        """Delete a volume.
+        """Delete a volume. The lock of a name stays: somebody may be waiting for it.
 
-        Raises ``NotFound`` (unless ``force``) and ``Conflict`` while a container uses it.
+        Raises ``NotFound`` (unless ``force``) and ``Conflict`` while a container uses it. With
+        ``force`` the volume is forgotten even when its driver is gone or fails.
         """
-        async with self._lock:
-            record = self._records.get(name)
-            if record is None:
+        async with self._lock(name):
+            try:
+                record = self._check_unused("remove", name)
+            except errdefs.NotFound:
                 if force:
                     return
-                raise errdefs.NotFound(f"get {name}: no such volume")
-            if users := self._users.get(name):
-                raise errdefs.Conflict(
-                    f"remove {name}: volume is in use - [{', '.join(sorted(users))}]"
-                )
-            await self._db.run(
-                lambda connection: connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
-            )
+                raise
+            driver: drivers.Driver | None = None
+            try:
+                driver = await self._driver(record.driver)
+                if not driver.exclusive:
+                    await asyncio.to_thread(driver.remove, name)
+            except errdefs.FirkinError:
+                if not force:
+                    raise
+                driver = None
+            await self._db.run(lambda c: records.delete(c, name))
             del self._records[name]
-            await asyncio.to_thread(self._driver(record.driver).remove, name)
+            self.sizes.forget(name)
+            if driver is not None and driver.exclusive:
+                with failures.told(f"remove volume {name}"):
+                    await asyncio.to_thread(driver.remove, name)
+
+    async def rename(self, old: str, new: str) -> Record:
+        """Give an unused volume another name.
+
+        Raises ``NotFound``, ``Conflict`` (in use, or the name is), ``InvalidParameter`` for a bad
+        name, and ``NotImplemented`` for drivers that can't.
+        """
+        check_name(new)
+        first, second = sorted((old, new))
+        if first == second:
+            raise errdefs.Conflict(f"rename {old}: a volume named {new} already exists")
+        async with self._lock(first), self._lock(second):
+            record = self._check_unused("rename", old)
+            if new in self._records:
+                raise errdefs.Conflict(f"rename {old}: a volume named {new} already exists")
+            await self._driver(record.driver)
+            if not isinstance(self._drivers[record.driver], drivers.Renaming):
+                raise errdefs.NotImplemented(
+                    f"rename {old}: its driver {record.driver} can't rename volumes"
+                )
+            await self._db.run(lambda c: records.rename(c, old, new))
+            renamed = Record(
+                name=new,
+                driver=record.driver,
+                anonymous=record.anonymous,
+                created=record.created,
+                labels=record.labels,
+                options=record.options,
+            )
+            del self._records[old]
+            self._records[new] = renamed
+            self.sizes.forget(old)
+            await self._move(record.driver, old, new)
+            return renamed
+
+    async def _move(self, kind: str, old: str, new: str) -> None:
+        driver = await self._driver(kind)
+        if isinstance(driver, drivers.Renaming):
+            with failures.told(f"rename volume {old}"):
+                await asyncio.to_thread(driver.rename, old, new)
+        await self._db.run(lambda c: records.settle(c, new))
+
+    async def discover(self) -> list[str]:
+        """Take volumes that drivers have made by themselves as ours; returns warnings.
+
+        Only of drivers that are in use: others are asked when they are named.
+        """
+        warnings = []
+        for kind, driver in list(self._drivers.items()):
+            if driver.exclusive:
+                continue
+            try:
+                names = await asyncio.to_thread(driver.list)
+            except (errdefs.FirkinError, OSError) as error:
+                warnings.append(f"error while listing volumes from driver {kind!r}: {error}")
+                continue
+            for name in names:
+                if NAME.fullmatch(name):
+                    await self._take(name, kind)
+        return warnings
+
+    async def _take(self, name: str, kind: str) -> None:
+        async with self._lock(name):
+            if name in self._records:
+                return
+            record = Record(
+                name=name, driver=kind, anonymous=False, created=time.time(), labels={}, options={}
+            )
+            await self._db.run(lambda c: records.insert(c, record, kept=True))
+            self._records[name] = record
 
     async def size(self, name: str) -> int:
-        """Bytes on disk below the volume's directory."""
-        return await asyncio.to_thread(_tree_size, self.mountpoint(name))
-
-
-def _tree_size(root: str) -> int:
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        try:
-            with os.scandir(stack.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        stack.append(entry.path)
-                    elif status.st_nlink > 1:
-                        if (status.st_dev, status.st_ino) in seen:
-                            continue
-                        seen.add((status.st_dev, status.st_ino))
-                    total += status.st_size
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return total
+        """Bytes on disk below the volume's directory; -1 where the driver keeps no files here."""
+        record = self.get(name)
+        driver = self._drivers.get(record.driver)
+        if driver is None or not driver.exclusive or record.options.get("type"):
+            return -1
+        live = bool(self._mounted.get(name))
+        return (await self.sizes.of(name, driver.path(name), live=live)).size

@@ -26,7 +26,22 @@ ANSWERS = {
     ("words", "expected", "directive"),
     [
         (["ru"], ["run"], 4),
-        (["volume", ""], ["create", "exists", "inspect", "ls", "prune", "rm"], 4),
+        (
+            ["volume", ""],
+            [
+                "clone",
+                "create",
+                "exists",
+                "export",
+                "import",
+                "inspect",
+                "ls",
+                "prune",
+                "rename",
+                "rm",
+            ],
+            4,
+        ),
         (["system", "d"], ["df"], 4),
         (["ps", "--no"], ["--no-trunc"], 4),
         (["--log-level", "d"], ["debug"], 4),

@@ -11,7 +11,6 @@ ROUTES = routes.Routes()
 
 _OPERATIONS = {
     "sessions of BuildKit": ["POST /session", "POST /grpc"],
-    "volume updates": ["PUT /volumes/{name}"],
     "image attestations": ["GET /images/{name...}/attestations"],
     "managed plugins": [
         "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull",
@@ -22,6 +21,7 @@ _OPERATIONS = {
     ],
 }  # fmt: skip
 _SWARM = [
+    "PUT /volumes/{name}",  # cluster volumes alone can be changed
     "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave",
     "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock",
     "GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from firkin.api import call, routes
 from firkin.engine import filters, volumes
 from firkin.types import base, volume
+from firkin.volumes import service
 
 ROUTES = routes.Routes()
 
@@ -17,8 +16,8 @@ ROUTES = routes.Routes()
 async def listing(one: call.Call) -> web.StreamResponse:
     """VolumeList."""
     wanted = filters.Filters.parse(one.text("filters"), volumes.FILTERS)
-    found: list[Any] = [base.to_builtins(v) for v in volumes.listing(one.core, wanted)]
-    return call.reply({"Volumes": found, "Warnings": []})
+    found, warnings = await volumes.listing(one.core, wanted)
+    return call.reply({"Volumes": [base.to_builtins(v) for v in found], "Warnings": warnings})
 
 
 @ROUTES.add("POST", "/volumes/create")
@@ -39,8 +38,7 @@ async def prune(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/volumes/{name}")
 async def inspect(one: call.Call) -> web.StreamResponse:
     """VolumeInspect."""
-    record = one.core.volumes.get(one.var("name"))
-    return call.reply(one.core.volumes.describe(record))
+    return call.reply(await one.core.volumes.inspect(one.var("name")))
 
 
 @ROUTES.add("DELETE", "/volumes/{name}")
@@ -48,3 +46,38 @@ async def remove(one: call.Call) -> web.StreamResponse:
     """VolumeDelete."""
     await volumes.remove(one.core, one.var("name"), force=one.flag("force"))
     return call.empty()
+
+
+@ROUTES.add("GET", "/volumes/{name}/export", stream=True)
+async def export(one: call.Call) -> web.StreamResponse:
+    """A volume's files as a tar. Not in the Engine API."""
+    pieces = volumes.export(one.core, one.var("name"))
+    try:
+        await anext(pieces)
+        response = await call.begin(one, "application/x-tar")
+        async for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
+        return response
+    finally:
+        await pieces.aclose()
+
+
+@ROUTES.add("PUT", "/volumes/{name}/import", stream=True)
+async def import_archive(one: call.Call) -> web.StreamResponse:
+    """A tar into a volume, which is made if there is none. Not in the Engine API."""
+    request = volume.CreateRequest(driver=one.text("driver"))
+    name = service.check_name(one.var("name"))
+    return call.reply(await volumes.import_(one.core, name, one.stream(), request))
+
+
+@ROUTES.add("POST", "/volumes/{name}/clone")
+async def clone(one: call.Call) -> web.StreamResponse:
+    """A copy of a volume under another name. Not in the Engine API."""
+    return call.reply(await volumes.clone(one.core, one.var("name"), one.text("name")), 201)
+
+
+@ROUTES.add("POST", "/volumes/{name}/rename")
+async def rename(one: call.Call) -> web.StreamResponse:
+    """Another name for a volume. Not in the Engine API."""
+    return call.reply(await volumes.rename(one.core, one.var("name"), one.text("name")))

@@ -74,9 +74,9 @@ def mount(value: str) -> dict[str, Any]:
         key, equals, setting = field.partition("=")
         key = key.lower()
         if not equals:
-            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
+            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "idmap"):
                 raise ValueError(f"invalid field '{field}': must be a key=value pair")
-            setting = "true"
+            setting = "true" if key != "idmap" else "caller"
         prefix = key.partition("-")[0]
         if prefix in ("bind", "volume", "tmpfs", "image") and prefix != key:
             used[prefix] = True
@@ -103,6 +103,8 @@ def mount(value: str) -> dict[str, Any]:
                     )
                 if option := RECURSIVE[setting]:
                     bind[option] = True
+            case "bind-idmap" | "idmap":
+                bind["FirkinIdMap"] = setting or "caller"
             case "volume-subpath":
                 volume["Subpath"] = setting
             case "volume-nocopy":

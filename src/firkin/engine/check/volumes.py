@@ -20,5 +20,5 @@ async def audit(core: engine.Core, deep: bool) -> AsyncIterator[difference.Diffe
         if not await asyncio.to_thread(os.path.isdir, path):
             yield difference.Difference(
                 "volume", record.name, f"its directory {path} is gone, with what it held",
-                mend=functools.partial(core.volumes.mount, record.name),
+                mend=functools.partial(core.volumes.repair, record.name),
             )  # fmt: skip

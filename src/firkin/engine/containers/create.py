@@ -97,8 +97,16 @@ async def _build(
         if planned.type != "volume":
             if planned.type == "bind" and planned.shown:
                 mounts.prepare_bind(planned)
+            if planned.type == "image":
+                planned.source = core.images.resolve(planned.name).id
             continue
-        volume, new = await core.volumes.create(planned.name, planned.driver, user=container_id)
+        volume, new = await core.volumes.create(
+            planned.name,
+            planned.driver,
+            planned.driver_options,
+            planned.labels,
+            user=container_id,
+        )
         planned.name = volume.name
         planned.driver = volume.driver
         if new:
@@ -240,7 +248,7 @@ def _volumes_from(
     found = []
     for spec in host.volumes_from or []:
         name, _, mode = spec.partition(":")
-        if mode not in ("", "ro", "rw", "z", "Z"):
+        if not set(filter(None, mode.split(","))) <= {"ro", "rw", "z", "Z"}:
             raise errdefs.InvalidParameter(
                 f"invalid --volumes-from {spec!r}: unknown mode {mode!r}"
             )

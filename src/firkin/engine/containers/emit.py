@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import model
 
@@ -29,4 +30,8 @@ def network(core: engine.Core, subject: model.Container, action: str, name: str)
 
 def volume(core: engine.Core, name: str, action: str, **more: str) -> None:
     """Publish something about a volume."""
-    core.events.publish("volume", action, name, {"driver": "local", **more})
+    try:
+        driver = core.volumes.get(name).driver
+    except errdefs.NotFound:  # it has just been removed
+        driver = more.pop("driver", "local")
+    core.events.publish("volume", action, name, {"driver": driver, **more})

@@ -51,7 +51,12 @@ MOVES: dict[Status, frozenset[Status]] = {
 
 
 class MountRecord(msgspec.Struct, kw_only=True):
-    """A mount decided at creation. ``options`` are mount(8) options beyond rw and propagation."""
+    """A mount decided at creation. ``options`` are mount(8) options beyond rw and propagation.
+
+    ``subpath`` is what of a volume or image is mounted. ``recursive_ro`` makes what is mounted
+    below a read-only bind read-only too ("force": or refuse). ``idmap`` is how the owners of a
+    bind's files are shown: "" as they are, "caller" as the container's user, else id ranges.
+    """
 
     type: str
     destination: str
@@ -66,6 +71,11 @@ class MountRecord(msgspec.Struct, kw_only=True):
     options: list[str] = []
     anonymous: bool = False
     shown: bool = True
+    subpath: str = ""
+    recursive_ro: str = ""
+    idmap: str = ""
+    driver_options: dict[str, str] = {}
+    labels: dict[str, str] = {}
 
 
 class Record(msgspec.Struct, kw_only=True):

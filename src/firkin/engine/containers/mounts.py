@@ -11,7 +11,8 @@ import os
 import posixpath
 
 from firkin import errdefs
-from firkin.engine.containers import model
+from firkin.engine.containers import idmap, model
+from firkin.oci import mounts as oci
 from firkin.types import container, mount
 from firkin.volumes import service as volumes
 
@@ -56,6 +57,8 @@ def parse_bind(spec: str, volume_driver: str = "") -> model.MountRecord:
             record.propagation = word
         elif word == "nocopy" and record.type == "volume":
             record.copy_up = False
+        elif (word == "idmap" or word.startswith("idmap=")) and record.type == "bind":
+            record.idmap = idmap.check(word.partition("=")[2])
         elif word not in _IGNORED_MODES:
             raise errdefs.InvalidParameter(
                 f"invalid volume specification: {spec!r}: invalid mode: {word}"
@@ -63,10 +66,11 @@ def parse_bind(spec: str, volume_driver: str = "") -> model.MountRecord:
     if record.type == "bind":
         record.source = posixpath.normpath(source)
         record.propagation = record.propagation or "rprivate"
+        record.recursive_ro = "" if record.rw else "try"
     else:
         record.name = source
         record.anonymous = not source
-        record.driver = volume_driver or "local"
+        record.driver = volume_driver
         if source and not volumes.NAME.fullmatch(source):
             raise errdefs.InvalidParameter(
                 f"invalid volume specification: {spec!r}: {source!r} includes invalid characters "
@@ -77,80 +81,112 @@ def parse_bind(spec: str, volume_driver: str = "") -> model.MountRecord:
 
 
 def parse_mount(asked: container.Mount) -> model.MountRecord:
-    """A ``--mount`` argument. Raises ``InvalidParameter`` or ``NotImplemented``."""
+    """A ``--mount`` argument. Raises ``InvalidParameter``."""
     spec = f"type={asked.type},target={asked.target}"
-    if not asked.target:
+    if asked.type not in _PARSERS:
         raise errdefs.InvalidParameter(
-            f"invalid mount config for type {asked.type!r}: field Target must not be empty"
+            f"invalid mount config: mount type {asked.type!r} unknown: use "
+            + ", ".join(sorted(_PARSERS))
         )
+    if not asked.target:
+        raise _bad(asked, "field Target must not be empty")
     record = model.MountRecord(
         type=asked.type, destination=_destination(asked.target, spec), rw=not asked.read_only
     )
-    if asked.type == "bind":
-        options = asked.bind_options or container.BindOptions()
-        if not asked.source.startswith("/"):
-            raise errdefs.InvalidParameter(
-                f"invalid mount config for type 'bind': source {asked.source!r}: invalid mount "
-                "path: mount path must be absolute"
-            )
-        if options.propagation and options.propagation not in _PROPAGATIONS:
-            raise errdefs.InvalidParameter(
-                f"invalid mount config for type 'bind': propagation {options.propagation!r}: use "
-                + ", ".join(_PROPAGATIONS)
-            )
-        record.source = posixpath.normpath(asked.source)
-        record.propagation = options.propagation or "rprivate"
-        record.recursive = not options.non_recursive
-        if not os.path.lexists(record.source):
-            if not options.create_mountpoint:
-                raise errdefs.InvalidParameter(
-                    f"invalid mount config for type {'bind'!r}: bind source path does not exist: "
-                    f"{asked.source}"
-                )
-            os.makedirs(record.source, exist_ok=True)
-    elif asked.type == "volume":
-        volume_options = asked.volume_options or container.VolumeOptions()
-        if volume_options.subpath:
-            raise errdefs.NotImplemented(
-                f"mount {asked.target}: volume-subpath is not supported by this version"
-            )
-        if asked.source and not volumes.NAME.fullmatch(asked.source):
-            raise errdefs.InvalidParameter(
-                f"invalid mount config for type 'volume': {asked.source!r} is not a volume name"
-            )
-        record.name = asked.source
-        record.anonymous = not asked.source
-        record.copy_up = not volume_options.no_copy
-        driver = volume_options.driver_config
-        record.driver = (driver.name if driver else "") or "local"
-        if driver and driver.options:
-            raise errdefs.NotImplemented(
-                f"mount {asked.target}: volume-opt is not supported by this version"
-            )
-    elif asked.type == "tmpfs":
-        if asked.source:
-            raise errdefs.InvalidParameter(
-                "invalid mount config for type 'tmpfs': field Source must not be specified"
-            )
-        record.source = "tmpfs"
-        tmpfs = asked.tmpfs_options or container.TmpfsOptions()
-        record.options = ["nosuid", "nodev", "noexec"]
-        if tmpfs.size_bytes:
-            record.options.append(f"size={tmpfs.size_bytes}")
-        if tmpfs.mode:
-            record.options.append(f"mode={tmpfs.mode:o}")
-        for option in tmpfs.options or []:
-            if option == ["exec"]:
-                record.options.remove("noexec")
-            elif option != ["noexec"]:
-                raise errdefs.InvalidParameter(
-                    f"invalid mount config for type 'tmpfs': unknown option {'='.join(option)}"
-                )
-    else:
-        raise errdefs.NotImplemented(
-            f"mount type {asked.type!r} is not supported by this version: use bind, volume or tmpfs"
-        )
+    for kind, options in (
+        ("bind", asked.bind_options), ("volume", asked.volume_options),
+        ("tmpfs", asked.tmpfs_options), ("image", asked.image_options),
+    ):  # fmt: skip
+        if options is not None and kind != asked.type:
+            raise _bad(asked, f"field {kind.capitalize()}Options must not be specified")
+    _PARSERS[asked.type](asked, record)
     return record
+
+
+def _bad(asked: container.Mount, why: str) -> errdefs.InvalidParameter:
+    return errdefs.InvalidParameter(f"invalid mount config for type {asked.type!r}: {why}")
+
+
+def _parse_bind(asked: container.Mount, record: model.MountRecord) -> None:
+    options = asked.bind_options or container.BindOptions()
+    if not asked.source.startswith("/"):
+        raise _bad(
+            asked, f"source {asked.source!r}: invalid mount path: mount path must be absolute"
+        )
+    if options.propagation and options.propagation not in _PROPAGATIONS:
+        raise _bad(asked, f"propagation {options.propagation!r}: use " + ", ".join(_PROPAGATIONS))
+    record.source = posixpath.normpath(asked.source)
+    record.propagation = options.propagation or "rprivate"
+    record.recursive = not options.non_recursive
+    if options.id_map:
+        record.idmap = idmap.check("" if options.id_map == "caller" else options.id_map)
+    forced = options.read_only_force_recursive
+    if forced or options.read_only_non_recursive:
+        if record.rw:
+            raise _bad(asked, "a recursive read-only mode needs ReadOnly")
+        if forced and (options.non_recursive or options.read_only_non_recursive):
+            raise _bad(asked, "ReadOnlyForceRecursive contradicts the other recursive options")
+        if forced and record.propagation != "rprivate":
+            raise _bad(asked, "ReadOnlyForceRecursive needs the propagation rprivate")
+    if not record.rw and record.recursive and not options.read_only_non_recursive:
+        record.recursive_ro = "force" if forced else "try"
+    if not os.path.lexists(record.source):
+        if not options.create_mountpoint:
+            raise _bad(asked, f"bind source path does not exist: {asked.source}")
+        os.makedirs(record.source, exist_ok=True)
+
+
+def _parse_volume(asked: container.Mount, record: model.MountRecord) -> None:
+    options = asked.volume_options or container.VolumeOptions()
+    if asked.source and not volumes.NAME.fullmatch(asked.source):
+        raise _bad(asked, f"{asked.source!r} is not a volume name")
+    if options.subpath and not asked.source:
+        raise _bad(asked, "a subpath needs the name of a volume (Source)")
+    record.subpath = _subpath(asked, options.subpath)
+    record.name = asked.source
+    record.anonymous = not asked.source
+    record.copy_up = not options.no_copy and not record.subpath
+    driver = options.driver_config
+    record.driver = driver.name if driver else ""
+    record.driver_options = (driver.options if driver else None) or {}
+    record.labels = options.labels or {}
+
+
+def _parse_tmpfs(asked: container.Mount, record: model.MountRecord) -> None:
+    if asked.source:
+        raise _bad(asked, "field Source must not be specified")
+    options = asked.tmpfs_options or container.TmpfsOptions()
+    record.source = "tmpfs"
+    made = oci.tmpfs_mount(
+        record.destination,
+        size_bytes=options.size_bytes,
+        mode=options.mode,
+        options=options.options,
+    )
+    record.options = [word for word in made.options if word not in ("rw", "ro")]
+
+
+def _parse_image(asked: container.Mount, record: model.MountRecord) -> None:
+    if not asked.source:
+        raise _bad(asked, "field Source must not be empty: name an image")
+    options = asked.image_options or container.ImageOptions()
+    record.name = asked.source
+    record.subpath = _subpath(asked, options.subpath)
+    record.rw = False
+
+
+def _subpath(asked: container.Mount, path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise _bad(asked, f"subpath {path!r} must be a relative path within the {asked.type}")
+    return posixpath.normpath(path) if path else ""
+
+
+_PARSERS = {
+    "bind": _parse_bind,
+    "image": _parse_image,
+    "tmpfs": _parse_tmpfs,
+    "volume": _parse_volume,
+}
 
 
 def plan(
@@ -196,6 +232,8 @@ def inherited(
         for old in source.record.mounts:
             if old.type not in ("bind", "volume"):
                 continue
+            words = mode.split(",")
+            rw = old.rw and "ro" not in words
             records.append(
                 model.MountRecord(
                     type=old.type,
@@ -204,9 +242,12 @@ def inherited(
                     source=old.source,
                     driver=old.driver,
                     mode=mode or old.mode,
-                    rw=old.rw if not mode else mode != "ro",
+                    rw=rw,
                     propagation=old.propagation,
                     recursive=old.recursive,
+                    subpath=old.subpath,
+                    recursive_ro=old.recursive_ro if rw == old.rw else "try",
+                    idmap=old.idmap,
                 )
             )
     return records
@@ -236,8 +277,13 @@ def to_runtime(record: model.MountRecord, source: str) -> mount.Mount:
             source="tmpfs",
             options=(*record.options, "rw" if record.rw else "ro"),
         )
-    options = ["rbind" if record.recursive else "bind", record.propagation or "rprivate"]
+    propagation = record.propagation or "rprivate"
+    if not record.recursive:  # runtimes take the r of rprivate for one of rbind too
+        propagation = propagation.removeprefix("r")
+    options = ["rbind" if record.recursive else "bind", propagation]
     options.append("rw" if record.rw else "ro")
+    if record.recursive_ro:
+        options.append("rro")
     return mount.Mount(
         destination=record.destination, type="bind", source=source, options=tuple(options)
     )
@@ -248,7 +294,7 @@ def point(record: model.MountRecord, source: str) -> container.MountPoint:
     return container.MountPoint(
         type=record.type,
         name=record.name,
-        source="" if record.type == "tmpfs" else source,
+        source="" if record.type in ("tmpfs", "image") else source,
         destination=record.destination,
         driver=record.driver,
         mode=record.mode if record.type != "volume" or record.mode else "z",

@@ -100,10 +100,9 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         await asyncio.to_thread(_fresh_directory, bundle)
         rootfs = os.path.join(bundle, "rootfs")
         os.mkdir(rootfs, mode=0o755)
-        endpoints, _, found = await _all(
+        endpoints, found = await _all(
             _connect(core, container),
-            rootfs_of.mount(core, container.id, rootfs),
-            sources.acquire(core, container, container.id),
+            _files(core, container, rootfs),
         )
         if record.host.ipc_mode == "shareable":
             shm = specs.shm_path(core, container.id)
@@ -171,6 +170,13 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
     container.state = running
     core.supervisor.follow(core, container)
     core.health.begin(core, container)
+
+
+async def _files(core: engine.Core, container: model.Container, rootfs: str) -> dict[str, str]:
+    """Mount the root file system and what its mounts are made of."""
+    await rootfs_of.mount(core, container.id, rootfs)
+    place = os.path.join(core.bundle(container.id), "sources")
+    return await sources.acquire(core, container, container.id, place, rootfs)
 
 
 async def _all(*work: Awaitable[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 from collections.abc import AsyncIterator
 
 from firkin import errdefs
@@ -31,12 +32,8 @@ def clear(core: engine.Core) -> None:
     root = rootfs.views(core)
     if not os.path.isdir(root):
         return
-    for point in list(kernel.mounted_below(root)):
-        if point != root:
-            kernel.unmount(point)
     for name in os.listdir(root):
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.join(root, name))
+        sources.clear(os.path.join(root, name))
 
 
 def _check(container: model.Container, what: str) -> None:
@@ -94,8 +91,9 @@ async def whole(core: engine.Core, container: model.Container) -> AsyncIterator[
             stack.callback(os.close, fd)
             yield process.View(pidfd=fd)
             return
-        user = f"{container.id}/files"
-        found = await stack.enter_async_context(sources.held(core, container, user))
+        user = f"{container.id}/{secrets.token_hex(8)}"
+        own = os.path.join(rootfs.views(core), f"mounts-{user.rpartition('/')[2]}")
+        found = await stack.enter_async_context(sources.held(core, container, user, own, place))
         mounts = [
             process.Place(found[m.destination], m.destination, m.rw, m.recursive)
             for m in container.record.mounts

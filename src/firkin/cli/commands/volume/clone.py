@@ -1,0 +1,24 @@
+"""``volume clone``: a copy of a volume."""
+
+from __future__ import annotations
+
+from firkin.cli import flags
+from firkin.client import volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firkin.cli import context
+
+COMMAND = flags.Command(
+    "VOLUME NEW_NAME",
+    "Copy a volume's files into a new volume",
+    (),
+    flags.exactly(2),
+)
+
+
+def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
+    """Print the new name."""
+    volumes.clone(cli.client, args[0], args[1])
+    cli.print(args[1])
+    return 0
