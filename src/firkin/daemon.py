@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import hashlib
 import logging
 import os
@@ -230,6 +231,12 @@ async def _build(config: configuration.Config) -> engine.Core:
     return core
 
 
+def _change_runtimes(core: engine.Core, config: configuration.Config) -> None:
+    """Take over other runtimes. Raises as :func:`_runtimes`; then nothing has changed."""
+    made, default = _runtimes(config, core.host, core.cgroup_driver)
+    core.runtimes, core.default_runtime = made, default
+
+
 async def serve(config: configuration.Config, words: list[str]) -> None:
     """Run the engine until SIGTERM or SIGINT. Raises ``FirkinError`` when it can't start.
 
@@ -253,7 +260,8 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     if config.metrics_addr:
         await api.measure(config.metrics_addr)
     loop.add_signal_handler(signal.SIGUSR1, stacks.dump, config.exec_root)
-    loop.add_signal_handler(signal.SIGHUP, reload.reload, core, words, [api.reload])
+    hooks: list[reload.Hook] = [functools.partial(_change_runtimes, core), api.reload]
+    loop.add_signal_handler(signal.SIGHUP, functools.partial(reload.reload, core, words, hooks))
     core.events.publish("daemon", "start", core.engine_id, {"name": core.host.hostname})
     systemd.notify("READY=1", f"MAINPID={os.getpid()}")
     await stopping.wait()

@@ -193,12 +193,12 @@ class Server:
         return response
 
     def reload(self, config: configuration.Config) -> None:
-        """Take over what has changed outside: the certificates, for new connections."""
+        """Take over what has changed outside: the certificates, for new connections.
+
+        Raises ``InvalidParameter`` for such that can't be used; the old ones stay then.
+        """
         if self._certificates is not None:
-            try:
-                self._certificates.reload(config)
-            except errdefs.InvalidParameter as error:
-                log.error("reload: %s; the old certificates stay", error)
+            self._certificates.reload(config)
 
     async def close(self) -> None:
         """Stop listening, end the streams and wait for held operations to finish."""

@@ -24,15 +24,16 @@ _REGISTRIES = (
     "max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts",
 )  # fmt: skip
 _CHANGEABLE = (
-    "authorization_plugins", "debug", "features", "labels", "live_restore", "log_level",
-    "shutdown_timeout", *_REGISTRIES,
+    "authorization_plugins", "debug", "default_runtime", "features", "labels", "live_restore",
+    "log_level", "runtimes", "shutdown_timeout", *_REGISTRIES,
 )  # fmt: skip
 
 
 def reload(core: engine.Core, words: list[str], hooks: Sequence[Hook] = ()) -> None:
     """Read the configuration of the command line ``words`` again and apply what differs.
 
-    Each of ``hooks`` is then called with the new configuration, whatever has changed.
+    Each of ``hooks`` is then called with the new configuration, whatever has changed. One that
+    raises ``FirkinError`` has changed nothing.
     """
     systemd.notify("RELOADING=1")
     try:
@@ -64,5 +65,8 @@ def _apply(core: engine.Core, words: list[str], hooks: Sequence[Hook]) -> None:
         core.images.configure(found)
     logbook.quiet(core.config)
     for hook in hooks:
-        hook(core.config)
+        try:
+            hook(core.config)
+        except errdefs.FirkinError as error:
+            log.error("reload: %s; what was there stays", error)
     core.events.publish("daemon", "reload", core.engine_id, {"name": core.host.hostname})

@@ -101,7 +101,13 @@ def test_reload(home: Engine) -> None:
     assert "mtu keeps 1500" in (home.directory / "log").read_text()
     info = after_reload('{"debug": false,')
     assert (info["Debug"], info["Labels"]) == (True, ["a=b"])
+    info = after_reload(json.dumps({"runtimes": {"other": {"path": "/usr/bin/crun"}},
+                                    "default-runtime": "other"}))  # fmt: skip
+    assert (info["DefaultRuntime"], "other" in info["Runtimes"]) == ("other", True)  # type: ignore[operator]
+    info = after_reload(json.dumps({"default-runtime": "nonsense"}))
+    assert info["DefaultRuntime"] == "other"
     info = after_reload("{}")
     assert (info["Debug"], info["Labels"]) == (False, [])
+    assert info["DefaultRuntime"] == "crun"
     events = home.out("events", "--since", str(since), "--until", "0s", "--filter", "event=reload")
-    assert len(events.splitlines()) == 2
+    assert len(events.splitlines()) == 4
