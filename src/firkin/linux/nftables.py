@@ -44,6 +44,25 @@ def _load() -> ctypes.CDLL:
     return library
 
 
+def run_here(text: str) -> None:
+    """Apply ``text`` as one transaction in the calling thread's network namespace. Blocks.
+
+    Raises ``System`` with nft's message.
+    """
+    library = _load()
+    context = library.nft_ctx_new(0)
+    if not context:
+        raise errdefs.System("libnftables could not make a context: out of memory")
+    try:
+        library.nft_ctx_buffer_error(context)
+        if library.nft_run_cmd_from_buffer(context, text.encode()):
+            message: bytes = library.nft_ctx_get_error_buffer(context) or b"no reason given"
+            detail = message.decode(errors="replace").strip()
+            raise errdefs.System(f"the kernel or nftables refused a firewall change: {detail}")
+    finally:
+        library.nft_ctx_free(context)
+
+
 class Nftables:
     """A libnftables context in a thread of its own, made at the first use."""
 

@@ -32,6 +32,8 @@ from firkin.network import driver as drivers
 from firkin.network import (
     firewall,
     ipam,
+    nameservice,
+    naming,
     places,
     portmapper,
     publishing,
@@ -42,6 +44,7 @@ from firkin.network import (
 )
 from firkin.network.drivers import bridge as bridge_driver
 from firkin.network.drivers import broken, host, none, shared
+from firkin.network.resolver import protocol
 from firkin.store import db as database
 from firkin.store import networks as store
 from firkin.types import network as types
@@ -72,6 +75,7 @@ class Controller:
         self._bridge = bridge
         self._firewall = firewall.Firewall(table)
         self._ports = portmapper.PortMapper()
+        self._names = nameservice.NameService(os.path.join(exec_root, "resolver"))
         self._drivers: dict[str, drivers.Driver] = {}
         self._places: dict[str, places.Place] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -125,6 +129,22 @@ class Controller:
         await self._install()
         self._keep_stock()
         await self._db.run(lambda connection: self._remember(connection, gone))
+        clients = [self._client(place) for place in self._places.values()]
+        await self._names.start(
+            [client for client in clients if client is not None],
+            wanted=any(naming.named(driver) for driver in self._drivers.values()),
+        )
+
+    def _client(self, place: places.Place) -> protocol.Client | None:
+        return naming.client(place, self._drivers)
+
+    async def _introduce(self, place: places.Place) -> None:
+        """Tell the resolver where a container is now."""
+        client = self._client(place)
+        if client is not None:
+            await self._names.put(client)
+        else:
+            await self._names.drop(place.container_id)
 
     async def _bring_back(
         self, stored: store.StoredNetwork, live: Collection[types.Endpoint]
@@ -183,6 +203,7 @@ class Controller:
         """Let go of everything in this process. Containers keep their network as it is."""
         for driver in self._drivers.values():
             await driver.close()
+        await self._names.close()
         await self._host.stock.close()
         self._ports.close()
         await asyncio.to_thread(self._firewall.close)
@@ -228,6 +249,7 @@ class Controller:
                 for driver, one in wanted:
                     await self._connect(place, driver, one, request)
                 await self._ways.open(place, request.ports)
+                await self._introduce(place)
                 self._places[request.container_id] = place
                 made = tuple(place.endpoints.values())
                 await self._db.run(lambda connection: _put(connection, made))
@@ -295,6 +317,7 @@ class Controller:
                 undo.push_async_callback(self._take_back, place, driver, published)
                 made = await self._connect(place, driver, wanted, request)
                 await self._ways.open(place, published or request.ports, before)
+                await self._introduce(place)
                 endpoints = [one for one in place.endpoints.values() if one is not alone]
                 await self._db.run(lambda connection: _put(connection, endpoints, alone))
                 undo.pop_all()
@@ -317,6 +340,7 @@ class Controller:
             del place.endpoints[driver.stored.id]
             await driver.release(endpoint, place.sandbox)
             await self._ways.open(place, published, before)
+            await self._introduce(place)
         _close(place)
 
     def _alone(self, place: places.Place) -> types.Endpoint | None:
@@ -351,6 +375,7 @@ class Controller:
                 place.endpoints[nowhere.stored.id] = alone
             try:
                 await self._ways.open(place, published, before)
+                await self._introduce(place)
             finally:
                 endpoints = list(place.endpoints.values())
                 await self._db.run(lambda connection: _put(connection, endpoints, endpoint))
@@ -370,6 +395,7 @@ class Controller:
             await self._db.run(lambda connection: store.delete_endpoints(connection, container_id))
 
     async def _discard(self, place: places.Place) -> None:
+        await self._names.drop(place.container_id)
         await self._ways.close(place)
         for network_id, endpoint in list(place.endpoints.items()):
             driver = self._drivers.get(network_id)
@@ -379,6 +405,20 @@ class Controller:
         if box is not None and os.path.dirname(box.path) == self._directory:
             self._host.stock.discard(box)
         self._places.pop(place.container_id, None)
+
+    async def rename(self, container_id: str, old: str, new: str) -> None:
+        """Let a running container be found by another name; one that has no place is fine."""
+        async with self._lock(container_id):
+            place = self._places.get(container_id)
+            if place is None:
+                return
+            for network_id, endpoint in place.endpoints.items():
+                names = tuple(new if name == old else name for name in endpoint.names)
+                place.endpoints[network_id] = msgspec.structs.replace(endpoint, names=names)
+            place.name = new
+            endpoints = list(place.endpoints.values())
+            await self._db.run(lambda connection: _put(connection, endpoints))
+            await self._introduce(place)
 
     def _place(self, container_id: str, name: str) -> places.Place:
         place = self._places.get(container_id)
@@ -470,6 +510,8 @@ class Controller:
             self._host.creating.discard(stored.id)
             self._drivers[stored.id] = driver
             self._keep_stock()
+            if naming.named(driver):
+                self._names.want()
             return driver.stored
 
     async def _forget(self, network_id: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from firkin.types import container, network
 
+RESOLVER = "127.0.0.11"
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
 _HOSTS = (
     "127.0.0.1\tlocalhost\n"
@@ -85,6 +86,12 @@ def nameservers(config: container.HostConfig, dns: list[str]) -> list[network.Na
     return [network.Nameserver(address=one) for one in servers]
 
 
+def unreachable(config: container.HostConfig, dns: list[str]) -> bool:
+    """Whether all servers that a container could ask are on the host's loopback."""
+    servers = config.dns or dns or host_servers(_read("/etc/resolv.conf"))
+    return bool(servers) and not config.dns and all(_loopback(one) for one in servers)
+
+
 def host_servers(text: str) -> list[str]:
     """The name servers of a resolv.conf."""
     found = []
@@ -118,8 +125,12 @@ def resolv_conf(
     search: list[str],
     options: list[str],
     host_network: bool,
+    resolver: bool,
 ) -> str:
-    """The text of /etc/resolv.conf: the container's words, else the engine's, else the host's."""
+    """The text of /etc/resolv.conf: the container's words, else the engine's, else the host's.
+
+    ``resolver``: the name server is the engine's own, which asks the others itself.
+    """
     servers: list[str] = []
     host_search: list[str] = []
     host_options: list[str] = []
@@ -135,7 +146,11 @@ def resolv_conf(
             host_options += words[1:]
     servers = config.dns or dns or servers or list(_FALLBACK)
     searches = config.dns_search or search or host_search
-    chosen = config.dns_options or options or host_options
+    chosen = list(config.dns_options or options or host_options)
+    if resolver:
+        servers = [RESOLVER]
+        if not any(option.startswith("ndots:") for option in chosen):
+            chosen.append("ndots:0")
     lines = [f"nameserver {server}" for server in servers]
     if searches and searches != ["."]:
         lines.append("search " + " ".join(searches))

@@ -105,6 +105,19 @@ def names(subject: model.Container, aliases: list[str] | None = None) -> list[st
     return [name for name in dict.fromkeys(own) if name]
 
 
+def resolved(core: engine.Core, subject: model.Container) -> bool:
+    """Whether a container's name server is the engine's own, at 127.0.0.11.
+
+    So it is on user-defined networks; and on the default one when the host's only name servers
+    are on its loopback, where the container cannot reach them.
+    """
+    record = subject.record
+    networks = set(record.networks)
+    if not networks or networks & set(EXCLUSIVE) or record.config.network_disabled:
+        return False
+    return networks != {"bridge"} or etcfiles.unreachable(record.host, core.config.dns)
+
+
 def request(
     core: engine.Core, subject: model.Container, chosen: str | None = None
 ) -> network.JoinRequest:
@@ -124,7 +137,9 @@ def request(
             _endpoint(core, subject, name, wanted[name]) for name in (first, *sorted(others))
         ),
         ports=tuple(netmode.published(record.config, record.host)),
-        nameservers=tuple(etcfiles.nameservers(record.host, core.config.dns)),
+        nameservers=tuple(etcfiles.nameservers(record.host, core.config.dns))
+        if resolved(core, subject)
+        else (),
     )
 
 

@@ -19,4 +19,5 @@ async def rename(core: engine.Core, container: model.Container, name: str) -> No
                 "Renaming a container with the same name as its current name"
             )
         await core.containers.rename(container, name)
+        await core.network.rename(container.id, old, name)
     emit.container(core, container, "rename", oldName=f"/{old}")

@@ -250,6 +250,7 @@ def _etc_files(
                 search=core.config.dns_search,
                 options=core.config.dns_opts,
                 host_network=mode == "host",
+                resolver=networking.resolved(core, container),
             ),
         )
     writable = "ro" if record.host.readonly_rootfs else "rw"
