@@ -7,31 +7,27 @@ networks is its way out is ``publishing``'s.
 At start it believes the database only as far as the engine and the kernel confirm it: an endpoint
 stays when its container runs and its namespace is there; everything else that an earlier engine
 left is removed. An endpoint is written to the database when it is complete; one that was cut off
-halfway is found by what it left (a namespace file that no endpoint names, a port of a bridge). A
-network is written before it is made and forgotten after it is gone, so nothing of it can be left
-without a row.
+halfway is found by what it left (a namespace file that no endpoint names, a port of a bridge).
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import concurrent.futures
 import contextlib
 import logging
 import os
 import sqlite3
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from firkin import errdefs
 from firkin.linux import netlink, netns, sysctl
-from firkin.network import driver as drivers
 from firkin.network import (
+    catalog,
     firewall,
-    ipam,
     nameservice,
     naming,
     places,
@@ -42,8 +38,9 @@ from firkin.network import (
     stock,
     views,
 )
+from firkin.network import driver as drivers
 from firkin.network.drivers import bridge as bridge_driver
-from firkin.network.drivers import broken, host, none, shared
+from firkin.network.drivers import host, none, shared
 from firkin.network.resolver import protocol
 from firkin.store import db as database
 from firkin.store import networks as store
@@ -76,24 +73,27 @@ class Controller:
         self._firewall = firewall.Firewall(table)
         self._ports = portmapper.PortMapper()
         self._names = nameservice.NameService(os.path.join(exec_root, "resolver"))
-        self._drivers: dict[str, drivers.Driver] = {}
         self._places: dict[str, places.Place] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._changing = asyncio.Lock()
-        self._joining: collections.Counter[str] = collections.Counter()
         threads = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="firkin-net")
         self._host = shared.Shared(
             netlink=netlink.Socket(),
             stock=stock.Stock(self._directory, bridge.stock),
             threads=threads,
-            reserved=self._reserved,
+            reserved=lambda network_id: self._catalog.reserved(network_id),
+            fresh=lambda network_id: self._catalog.fresh(network_id),
         )
-        self._ways = places.Ways(self._firewall, self._ports, self._host, self._drivers)
-        self._kinds: dict[str, Callable[[store.StoredNetwork], drivers.Driver]] = {
-            "bridge": lambda stored: bridge_driver.BridgeDriver(stored, bridge, self._host),
-            "host": host.HostDriver,
-            "null": none.NoneDriver,
-        }
+        self._catalog = catalog.Catalog(
+            db,
+            self._firewall,
+            {
+                "bridge": lambda stored: bridge_driver.BridgeDriver(stored, bridge, self._host),
+                "host": host.HostDriver,
+                "null": none.NoneDriver,
+            },
+            self.users,
+        )
+        self._ways = places.Ways(self._firewall, self._ports, self._host, self._catalog.drivers)
 
     # Start and end
 
@@ -122,7 +122,10 @@ class Controller:
             del remembered["bridge"]
         order = sorted(remembered.values(), key=lambda one: one.name not in settings.PREDEFINED)
         for stored in order:
-            await self._bring_back(stored, [one for one in kept if one.network_id == stored.id])
+            mine = [one for one in kept if one.network_id == stored.id]
+            await self._catalog.bring_back(stored, mine)
+            for endpoint in mine:
+                self._adopt(endpoint)
         for place in self._places.values():
             self._ports.restore(place.container_id, place.ports)
         gone = {one.container_id for one in found} - set(self._places)
@@ -132,11 +135,11 @@ class Controller:
         clients = [self._client(place) for place in self._places.values()]
         await self._names.start(
             [client for client in clients if client is not None],
-            wanted=any(naming.named(driver) for driver in self._drivers.values()),
+            wanted=any(naming.named(driver) for driver in self._catalog.drivers.values()),
         )
 
     def _client(self, place: places.Place) -> protocol.Client | None:
-        return naming.client(place, self._drivers)
+        return naming.client(place, self._catalog.drivers)
 
     async def _introduce(self, place: places.Place) -> None:
         """Tell the resolver where a container is now."""
@@ -146,62 +149,37 @@ class Controller:
         else:
             await self._names.drop(place.container_id)
 
-    async def _bring_back(
-        self, stored: store.StoredNetwork, live: Collection[types.Endpoint]
-    ) -> None:
-        if stored.config_only:
-            self._drivers[stored.id] = host.HostDriver(stored)
-            return
-        driver: drivers.Driver
-        try:
-            if stored.driver not in self._kinds:
-                raise errdefs.Unavailable(f"there is no network driver {stored.driver} any more")
-            driver = self._kinds[stored.driver](stored)
-            await driver.start(live)
-        except errdefs.FirkinError as error:
-            if stored.name in settings.PREDEFINED:
-                raise
-            log.error("network %s is out of order: %s", stored.name, error)
-            driver = broken.BrokenDriver(stored, str(error))
-        self._drivers[stored.id] = driver
-        for endpoint in live:
-            place = self._places.get(endpoint.container_id)
-            if place is None:
-                box = sandbox.Sandbox(endpoint.netns) if endpoint.netns else None
-                name = endpoint.names[0] if endpoint.names else endpoint.container_id[:12]
-                place = places.Place(endpoint.container_id, name, box)
-                self._places[endpoint.container_id] = place
-            place.endpoints[stored.id] = endpoint
+    def _adopt(self, endpoint: types.Endpoint) -> None:
+        """Take over the endpoint of a container that kept running."""
+        place = self._places.get(endpoint.container_id)
+        if place is None:
+            box = sandbox.Sandbox(endpoint.netns) if endpoint.netns else None
+            name = endpoint.names[0] if endpoint.names else endpoint.container_id[:12]
+            place = places.Place(endpoint.container_id, name, box)
+            self._places[endpoint.container_id] = place
+        place.endpoints[endpoint.network_id] = endpoint
 
     async def _install(self) -> None:
-        rules = [rule for one in self._drivers.values() if (rule := one.rules()) is not None]
+        rules = [
+            rule for one in self._catalog.drivers.values() if (rule := one.rules()) is not None
+        ]
         redirects = [one for place in self._places.values() for one in places.redirects_of(place)]
         if rules:
             await self._firewall.install(rules, redirects)
 
     def _keep_stock(self) -> None:
-        if any(driver.pairs for driver in self._drivers.values()):
+        if any(driver.pairs for driver in self._catalog.drivers.values()):
             self._host.stock.refill()
 
     def _remember(self, connection: sqlite3.Connection, gone: Collection[str]) -> None:
-        for driver in self._drivers.values():
+        for driver in self._catalog.drivers.values():
             store.put_network(connection, driver.stored)
         for container_id in gone:
             store.delete_endpoints(connection, container_id)
 
-    def _reserved(self, network_id: str) -> list[ipam.Network]:
-        """The subnets of all other networks than this one."""
-        return [
-            ipam.parse_subnet(pool.subnet)
-            for driver in self._drivers.values()
-            if driver.stored.id != network_id and not driver.stored.config_only
-            for pool in driver.stored.pools
-            if pool.subnet
-        ]
-
     async def close(self) -> None:
         """Let go of everything in this process. Containers keep their network as it is."""
-        for driver in self._drivers.values():
+        for driver in self._catalog.drivers.values():
             await driver.close()
         await self._names.close()
         await self._host.stock.close()
@@ -218,15 +196,6 @@ class Controller:
             lock = self._locks[container_id] = asyncio.Lock()
         return lock
 
-    @contextlib.asynccontextmanager
-    async def _held(self, networks: Collection[str]) -> AsyncIterator[None]:
-        """Keep networks from being removed meanwhile."""
-        self._joining.update(networks)
-        try:
-            yield
-        finally:
-            self._joining.subtract(networks)
-
     async def join(self, request: types.JoinRequest) -> tuple[types.Endpoint, ...]:
         """Give a container its place on all its networks, with its ports published, or nothing.
 
@@ -235,9 +204,9 @@ class Controller:
         port in use and for what the kernel refuses.
         """
         wanted = [(self.driver(one.network), one) for one in request.endpoints]
-        _check_together([driver for driver, _ in wanted], request.name)
+        catalog.check_together([driver for driver, _ in wanted], request.name)
         ids = [driver.stored.id for driver, _ in wanted]
-        async with self._lock(request.container_id), self._held(ids):
+        async with self._lock(request.container_id), self._catalog.held(ids):
             if request.container_id in self._places:
                 raise errdefs.Conflict(
                     f"container {request.name} is already connected to its networks"
@@ -300,7 +269,7 @@ class Controller:
         """
         (wanted,) = request.endpoints
         driver = self.driver(wanted.network)
-        async with self._lock(request.container_id), self._held([driver.stored.id]):
+        async with self._lock(request.container_id), self._catalog.held([driver.stored.id]):
             place = self._place(request.container_id, request.name)
             if driver.stored.id in place.endpoints:
                 raise errdefs.Forbidden(
@@ -309,9 +278,11 @@ class Controller:
                 )
             alone = self._alone(place)
             others = [
-                self._drivers[i] for i in place.endpoints if alone is None or i != alone.network_id
+                self._catalog.drivers[i]
+                for i in place.endpoints
+                if alone is None or i != alone.network_id
             ]
-            _check_together([*others, driver], request.name)
+            catalog.check_together([*others, driver], request.name)
             before, published = place.ways(), publishing.merged(place.ports)
             async with contextlib.AsyncExitStack() as undo:
                 undo.push_async_callback(self._take_back, place, driver, published)
@@ -367,7 +338,7 @@ class Controller:
             if endpoint in before.values():
                 await self._ways.close(place)
             del place.endpoints[network_id]
-            await self._drivers[network_id].release(endpoint, place.sandbox)
+            await self._catalog.drivers[network_id].release(endpoint, place.sandbox)
             if not place.endpoints:
                 nowhere = self.driver("none")
                 request = types.EndpointRequest(network="none")
@@ -398,7 +369,7 @@ class Controller:
         await self._names.drop(place.container_id)
         await self._ways.close(place)
         for network_id, endpoint in list(place.endpoints.items()):
-            driver = self._drivers.get(network_id)
+            driver = self._catalog.drivers.get(network_id)
             if driver is not None:
                 await driver.release(endpoint, None)
         box = place.sandbox
@@ -438,28 +409,15 @@ class Controller:
 
         Raises ``NotFound``, or ``InvalidParameter`` for a beginning that fits several.
         """
-        if (exact := self._drivers.get(reference)) is not None:
-            return exact
-        for driver in self._drivers.values():
-            if reference == driver.stored.name:
-                return driver
-        matches = [one for one in self._drivers.values() if one.stored.id.startswith(reference)]
-        if not reference or not matches:
-            raise errdefs.NotFound(f"network {reference} not found")
-        if len(matches) > 1:
-            raise errdefs.InvalidParameter(
-                f"network {reference} is ambiguous ({len(matches)} matches found on ID prefix): "
-                "write more of its id"
-            )
-        return matches[0]
+        return self._catalog.driver(reference)
 
     def networks(self) -> list[types.Network]:
         """All networks, without their containers, as NetworkList shows them."""
-        return [views.describe(driver) for driver in self._drivers.values()]
+        return [views.describe(driver) for driver in self.every()]
 
     def every(self) -> list[drivers.Driver]:
         """All networks' drivers."""
-        return list(self._drivers.values())
+        return list(self._catalog.drivers.values())
 
     def users(self, network_id: str) -> list[types.Endpoint]:
         """The endpoints of running containers on a network."""
@@ -478,107 +436,31 @@ class Controller:
         return views.with_containers(driver, self.users(driver.stored.id), names)
 
     async def create(self, request: types.CreateRequest) -> store.StoredNetwork:
-        """Make a user-defined network.
+        """Make a user-defined network; whatever it raises, nothing is left.
 
         Raises ``Conflict`` for a name that is taken, ``Forbidden`` for a subnet that is, and as
-        :func:`settings.check` and the driver do. Whatever it raises, nothing is left.
+        :func:`settings.check` and the driver do.
         """
-        async with self._changing:
-            source = request.config_from.network if request.config_from is not None else ""
-            config = self.driver(source).stored if source else None
-            stored = settings.check(request, drivers=self._drivable(), config=config)
-            if any(one.stored.name == stored.name for one in self._drivers.values()):
-                raise errdefs.Conflict(f"network with name {stored.name} already exists")
-            driver: drivers.Driver
-            if stored.config_only:
-                driver = host.HostDriver(stored)
-            else:
-                self._check_subnets(stored)
-                driver = self._kinds[stored.driver](stored)
-            async with contextlib.AsyncExitStack() as undo:
-                undo.push_async_callback(self._forget, stored.id)
-                await self._db.run(lambda connection: store.put_network(connection, stored))
-                undo.push_async_callback(driver.remove)
-                self._host.creating.add(stored.id)
-                undo.callback(self._host.creating.discard, stored.id)
-                await driver.start(())
-                if (rules := driver.rules()) is not None:
-                    undo.push_async_callback(self._firewall.drop_network, rules.bridge)
-                    await self._firewall.put_network(rules)
-                await self._db.run(lambda connection: store.put_network(connection, driver.stored))
-                undo.pop_all()
-            self._host.creating.discard(stored.id)
-            self._drivers[stored.id] = driver
-            self._keep_stock()
-            if naming.named(driver):
-                self._names.want()
-            return driver.stored
-
-    async def _forget(self, network_id: str) -> None:
-        await self._db.run(lambda connection: store.delete_network(connection, network_id))
-
-    def _drivable(self) -> set[str]:
-        return set(self._kinds) - {"host", "null"}
-
-    def _check_subnets(self, stored: store.StoredNetwork) -> None:
-        """Raises ``Forbidden`` when another network of ours has an address of this one's."""
-        for pool in stored.pools:
-            subnet = ipam.parse_subnet(pool.subnet)
-            for driver in self._drivers.values():
-                theirs = [ipam.parse_subnet(p.subnet) for p in driver.stored.pools if p.subnet]
-                other = ipam.overlapping(subnet, theirs)
-                if other is not None and not driver.stored.config_only:
-                    raise errdefs.Forbidden(
-                        "invalid pool request: Pool overlaps with other one on this address space: "
-                        f"{subnet} overlaps {other} of network {driver.stored.name}"
-                    )
+        driver = await self._catalog.create(request)
+        self._keep_stock()
+        if naming.named(driver):
+            self._names.want()
+        return driver.stored
 
     async def remove(self, reference: str) -> store.StoredNetwork:
         """Remove a user-defined network.
 
         Raises ``NotFound``, and ``Forbidden`` when it is predefined or in use.
         """
-        async with self._changing:
-            driver = self.driver(reference)
-            stored = driver.stored
-            if stored.name in settings.PREDEFINED:
-                raise errdefs.Forbidden(
-                    f"{stored.name} is a pre-defined network and cannot be removed"
-                )
-            users = self.users(stored.id)
-            if users or self._joining[stored.id] > 0:
-                shown = ", ".join(
-                    f'name:"{one.names[0] if one.names else ""}" id:"{one.container_id[:12]}"'
-                    for one in users
-                )
-                raise errdefs.Forbidden(
-                    f"error while removing network: network {stored.name} has active endpoints "
-                    f"({shown or 'a container is starting'})"
-                )
-            if stored.config_only:
-                self._check_dependents(stored)
-            del self._drivers[stored.id]
-            try:
-                if (rules := driver.rules()) is not None:
-                    await self._firewall.drop_network(rules.bridge)
-                await driver.remove()
-                await self._forget(stored.id)
-            except BaseException:
-                self._drivers[stored.id] = driver
-                raise
-            await driver.close()
-            return stored
-
-    def _check_dependents(self, stored: store.StoredNetwork) -> None:
-        for other in self._drivers.values():
-            if other.stored.config_from == stored.name:
-                raise errdefs.Forbidden(
-                    f"configuration network {stored.name} is in use by network {other.stored.name}"
-                )
+        return await self._catalog.remove(reference)
 
     async def warnings(self) -> list[str]:
         """What on this host keeps containers' packets from passing, for ``info``."""
-        rules = [rule for driver in self._drivers.values() if (rule := driver.rules()) is not None]
+        rules = [
+            rule
+            for driver in self._catalog.drivers.values()
+            if (rule := driver.rules()) is not None
+        ]
         if not rules:
             return []
         found = []
@@ -594,23 +476,6 @@ class Controller:
         except errdefs.System as error:
             found.append(f"WARNING: cannot read the host's firewall: {error}")
         return found
-
-
-def _check_together(wanted: Sequence[drivers.Driver], name: str) -> None:
-    """Raises ``Forbidden`` or ``InvalidParameter`` for networks that one container cannot share."""
-    if not wanted:
-        raise errdefs.InvalidParameter(f"container {name} has no network: use none for none")
-    for driver in wanted:
-        if driver.stored.config_only:
-            raise errdefs.Forbidden(
-                f"network {driver.stored.name} is a configuration network: no container can join it"
-            )
-        if driver.exclusive and len(wanted) > 1:
-            mode = "private (none) mode" if driver.namespaced else "host mode"
-            raise errdefs.Forbidden(
-                "container cannot be connected to multiple networks with one of the networks in "
-                f"{mode}"
-            )
 
 
 def _put(

@@ -125,7 +125,7 @@ def resolv_conf(
     search: list[str],
     options: list[str],
     host_network: bool,
-    resolver: bool,
+    resolver: bool = False,
 ) -> str:
     """The text of /etc/resolv.conf: the container's words, else the engine's, else the host's.
 

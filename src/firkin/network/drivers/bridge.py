@@ -141,7 +141,7 @@ class BridgeDriver:
             pools = self._default_pools(host, own, taken, in_use)
         if self.stored.enable_ipv6:
             taken += addresses.on_host(host, 6, without=own)
-        if self.stored.id in self._host.creating:
+        if self._host.fresh(self.stored.id):
             addresses.check_free(host, pools, without=own)
         taken += self._host.reserved(self.stored.id)
         return addresses.complete(

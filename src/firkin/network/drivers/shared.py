@@ -20,15 +20,14 @@ class Shared:
     """One per controller.
 
     ``netlink`` works in the host's namespace; ``reserved(id)`` are the subnets of all other
-    networks than that one; ``creating`` are the ids of networks that are being made, not brought
-    back.
+    networks than that one; ``fresh(id)``: whether it is being made, not brought back.
     """
 
     netlink: netlink.Socket
     stock: stock.Stock
     threads: concurrent.futures.ThreadPoolExecutor
     reserved: Callable[[str], list[ipam.Network]]
-    creating: set[str] = dataclasses.field(default_factory=set)
+    fresh: Callable[[str], bool]
 
 
 def fields(
