@@ -112,7 +112,8 @@ def _connect(server: Server) -> socket.socket:
     return sock
 
 
-def _head(sock: socket.socket) -> tuple[int, bytes]:
+def _head(sock: socket.socket) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers, and what came after them."""
     head = b""
     while b"\r\n\r\n" not in head:
         data = sock.recv(1 << 16)
@@ -120,7 +121,9 @@ def _head(sock: socket.socket) -> tuple[int, bytes]:
             raise RuntimeError(f"the registry hung up: {head!r}")
         head += data
     head, _, rest = head.partition(b"\r\n\r\n")
-    return int(head.split()[1]), rest
+    first, *lines = head.split(b"\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(b": ") for line in lines)}
+    return int(first.split()[1]), headers, rest
 
 
 def pull(server: Server, digest: str, size: int) -> None:
@@ -128,7 +131,7 @@ def pull(server: Server, digest: str, size: int) -> None:
     with _connect(server) as sock:
         request = f"GET /v2/bench/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         sock.sendall(request.encode())
-        status, rest = _head(sock)
+        status, _, rest = _head(sock)
         if status != 200:
             raise RuntimeError(f"{server.name} answered {status}")
         buffer = bytearray(1 << 20)
@@ -159,11 +162,11 @@ def push(server: Server, blob: bytes, digest: str) -> None:
                 parts += [size, part, b"\r\n"]
             sock.sendall(b"".join(parts))
         sock.sendall(b"0\r\n\r\n")
-        status, _ = _head(sock)
+        status, headers, _ = _head(sock)
         if status != 202:
             raise RuntimeError(f"{server.name} answered {status} to the PATCH")
-    answer = server.ask("GET", target.path)
-    place = answer.headers["Location"]
+    target = urlsplit(headers[b"location"].decode())
+    place = f"{target.path}?{target.query}" if target.query else target.path
     answer = server.ask("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}")
     if answer.status != 201:
         raise RuntimeError(f"{server.name} answered {answer.status} to the PUT")
@@ -205,9 +208,7 @@ def throughput(servers: list[Server], clients: int, rounds: int) -> dict[str, di
             found[kind].append(rates[kind])
     summary = {}
     for kind, rows in found.items():
-        middle = {
-            name: statistics.median(row[name] for row in rows) for name in rows[0]
-        }
+        middle = {s.name: statistics.median(row[s.name] for row in rows) for s in servers}
         if len(middle) == 2:
             middle["ratio"] = statistics.median(
                 row["firkin"] / row["docker-registry"] for row in rows
@@ -242,7 +243,7 @@ def largest(server: Server, size: int) -> tuple[int, int]:
         sock.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())
         for _ in range(size >> 20):
             sock.sendall(piece)
-        status, _ = _head(sock)
+        status, _, _ = _head(sock)
         if status != 201:
             raise RuntimeError(f"{server.name} answered {status}")
     pull(server, digest, size)

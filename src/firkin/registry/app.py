@@ -9,6 +9,7 @@ from aiohttp import web
 
 from firkin.registry import accesslog, call, core, errors, metrics, routes
 from firkin.registry.access import access
+from firkin.registry.web import render
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ class App:
     async def _admit(self, one: call.Call, action: str) -> None:
         if action == "public" or (action == "metrics" and self._registry.config.public_metrics):
             return
+        if action in ("page", "login"):
+            one.identity = await self._access.visit(one.request, named=action == "login")
+            return
         one.identity = await self._access.admit(one.request, action if one.name else "", one.name)
 
     def _failed(self, one: call.Call, error: Exception) -> web.Response:
@@ -60,11 +64,14 @@ class App:
         failure = errors.failure(error)
         if failure.status >= 500:
             log.error("%s %s failed", request.method, request.path, exc_info=error)
-        response = web.Response(
-            body=failure.body(),
-            status=failure.status,
-            headers={"Content-Type": "application/json", **failure.headers},
-        )
+        if request.path.startswith("/ui/"):
+            response = render.failed(failure)
+        else:
+            response = web.Response(
+                body=failure.body(),
+                status=failure.status,
+                headers={"Content-Type": "application/json", **failure.headers},
+            )
         if request.can_read_body and not request.content.at_eof():
             response.force_close()  # the rest of the body is not worth receiving
         return response

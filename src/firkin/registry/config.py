@@ -146,6 +146,9 @@ def convert(tables: dict[str, Any], source: str = "the configuration") -> Config
         made = msgspec.convert(tables, Config)
     except msgspec.ValidationError as error:
         raise errdefs.InvalidParameter(f"{source}: {error}") from None
+    for text in (made.auth.realm, made.auth.service):
+        if not text.isascii() or not text.isprintable() or '"' in text or "\\" in text:
+            raise errdefs.InvalidParameter(f"{source}: {text!r} cannot be part of a header")
     if made.auth.mode == "htpasswd" and not made.auth.htpasswd:
         raise errdefs.InvalidParameter(f"{source}: auth.htpasswd names no file")
     return made

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from firkin.registry import call, errors, names
 from firkin.registry.handlers import blobs, discovery, manifests, service, token, uploads
+from firkin.registry.web import pages
 
 Handler = Callable[[call.Call], Awaitable[web.StreamResponse]]
 
@@ -22,7 +23,8 @@ class Route(NamedTuple):
     """A handler and what it needs.
 
     ``action`` is one on the repository ("pull", "push", "delete"); "" needs a name where names are
-    asked for at all, "public" nothing, "metrics" what the configuration says.
+    asked for at all, "public" nothing, "metrics" what the configuration says; "page" decides
+    by itself, "login" needs a name always.
     """
 
     handler: Handler
@@ -81,12 +83,20 @@ _OF_REPOSITORY: tuple[tuple[str, re.Pattern[str], dict[str, Route]], ...] = (
     ),
 )
 
+_STATIC = "/ui/static/"
+
 _FIXED: dict[str, dict[str, Route]] = {
     "/v2/": {"GET": Route(discovery.version, ""), "HEAD": Route(discovery.version, "")},
     "/v2/_catalog": {"GET": Route(discovery.catalog, "")},
     "/v1/search": {"GET": Route(service.search, "")},
     "/token": {"GET": Route(token.get, "public"), "POST": Route(token.post, "public")},
     "/health": {"GET": Route(service.health, "public"), "HEAD": Route(service.health, "public")},
+    "/": {"GET": Route(pages.root, "public")},
+    "/ui/": {"GET": Route(pages.home, "page")},
+    "/ui/login": {"GET": Route(pages.login, "login")},
+    "/ui/repository": {"GET": Route(pages.repository, "page")},
+    "/ui/manifest": {"GET": Route(pages.image, "page")},
+    "/ui/delete": {"GET": Route(pages.confirm, "page"), "POST": Route(pages.delete, "page")},
     "/metrics": {"GET": Route(service.figures, "metrics")},
 }
 
@@ -97,6 +107,8 @@ def find(method: str, path: str) -> Match:
         path = "/v2/"
     known = _FIXED.get(path)
     name, last, label = "", "", path
+    if path.startswith(_STATIC):
+        known, last, label = {"GET": Route(pages.file, "public")}, path[len(_STATIC) :], _STATIC
     if known is None:
         known, name, last, label = _of_repository(path)
     route = known.get(method)

@@ -75,6 +75,19 @@ class Access:
             )
         raise errors.Failure("DENIED", f"user {given.user} may not {action} {name}")
 
+    async def visit(self, request: web.BaseRequest, *, named: bool = False) -> rights.Identity:
+        """Who looks at the web page; ``named``: only with a name. Browsers know Basic alone."""
+        try:
+            given = await self.identify(request)
+            wanted = named or not self.anonymous.rights
+            if given is None and not self.open and wanted:
+                raise errors.Failure("UNAUTHORIZED", "log in to see this page")
+        except errors.Failure as error:
+            if error.code == "UNAUTHORIZED":
+                error.headers |= self._basic()
+            raise
+        return given or self.anonymous
+
     async def whole(self, identity: rights.Identity) -> rights.Identity:
         """All rights of somebody who may have come with a token for some of them."""
         if self.passwords is None or not identity.user:
@@ -85,12 +98,15 @@ class Access:
         """The header that tells a client how to identify itself."""
         settings = self._config.auth
         if not self._bearer:
-            return {"WWW-Authenticate": f'Basic realm="{settings.realm}", charset="UTF-8"'}
+            return self._basic()
         text = f'Bearer realm="{self.url(request)}/token",service="{settings.service}"'
         if name:
             wanted = "pull,push" if action == "push" else action
             text += f',scope="repository:{name}:{wanted}"'
         return {"WWW-Authenticate": text}
+
+    def _basic(self) -> dict[str, str]:
+        return {"WWW-Authenticate": f'Basic realm="{self._config.auth.realm}", charset="UTF-8"'}
 
     def url(self, request: web.BaseRequest) -> str:
         """The registry's own address, as the client knows it."""

@@ -1,0 +1,1 @@
+"""The web page: what is stored, for people."""
