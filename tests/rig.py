@@ -111,8 +111,8 @@ def settled(true: Callable[[], bool], seconds: float = 10) -> bool:
 def leftovers(engine: Engine) -> dict[str, list[str]]:
     """What an engine that should have no container has still on the host."""
     with contextlib.suppress(FileNotFoundError):
-        for _ in range(50):  # a removal answers before the last helper is gone
-            if not engine.processes():
+        for _ in range(50):  # a removal answers before the last helper and directory is gone
+            if not engine.processes() and not any((engine.exec / "containers").iterdir()):
                 break
             time.sleep(0.1)
     return {
@@ -127,11 +127,12 @@ def leftovers(engine: Engine) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def running(directory: Path, bridge: str) -> Iterator[Engine]:
-    """A started engine with a busybox image; at the end nothing of it stays on the host."""
+def running(directory: Path, bridge: str, *words: str) -> Iterator[Engine]:
+    """An engine started with further flags, with a busybox image; at the end nothing of it stays
+    on the host."""
     engine = Engine(directory, bridge)
     try:
-        engine.start()
+        engine.start(*words)
         engine.add_busybox()
         yield engine
     finally:
