@@ -42,8 +42,10 @@ SCRIPT = "/dev/pipes/script"
 class Images(Protocol):
     """Base images by name."""
 
-    async def resolve(self, name: str, platform: types.Platform, pull: bool) -> types.Image:
-        """The image, from the store or a registry. Raises ``NotFound``."""
+    async def resolve(
+        self, name: str, platform: types.Platform, wanted: request.Request
+    ) -> types.Image:
+        """The image, from the store or a registry as the request says. Raises ``NotFound``."""
         ...
 
 
@@ -366,7 +368,7 @@ class Plan:
         key = (name, shown(platform))
         task = self._resolved.get(key)
         if task is None:
-            work = self._images.resolve(name, platform, self._wanted.pull)
+            work = self._images.resolve(name, platform, self._wanted)
             task = self._resolved[key] = self._tasks.spawn_quiet(work, f"resolve {name}")
         try:
             return await asyncio.shield(task)

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from firkin.builder import trees
+from firkin.remotes import auth
 from firkin.types import container
 
 
@@ -66,14 +67,27 @@ class ImageContext(msgspec.Struct, frozen=True):
 class Output(msgspec.Struct, frozen=True, kw_only=True):
     """Where the result goes: ``type`` is image, docker, oci, tar, local, registry or cacheonly.
 
-    Archives and trees are written to ``path`` on this machine, which the caller sends on.
+    With a ``dest`` among the options it is a file for the client to fetch (see ``exporters``).
     """
 
     type: str = "image"
     names: list[str] = []
-    path: str = ""
-    push: bool = False
     options: dict[str, str] = {}
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is an image of the store."""
+        return self.type in ("image", "registry") or (self.type == "docker" and not self.fetched)
+
+    @property
+    def pushed(self) -> bool:
+        """Whether it goes to a registry."""
+        return self.type == "registry" or self.options.get("push") == "true"
+
+    @property
+    def fetched(self) -> bool:
+        """Whether it is a file for the client."""
+        return bool(self.options.get("dest")) or self.type in ("tar", "local", "oci")
 
 
 class CacheSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +100,8 @@ class CacheSource(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, kw_only=True):
     """A whole build. ``dockerfile`` is the text when the client gave it apart from the context.
 
-    ``args`` are build arguments, ``epoch`` is SOURCE_DATE_EPOCH in seconds or None.
+    ``args`` are build arguments, ``epoch`` is SOURCE_DATE_EPOCH in seconds or None, ``credentials``
+    are by the domain of a registry.
     """
 
     context: Context | ImageContext | None = None
@@ -112,3 +127,4 @@ class Request(msgspec.Struct, kw_only=True):
     attests: dict[str, str] = {}
     annotations: dict[str, str] = {}
     epoch: int | None = None
+    credentials: dict[str, auth.Credentials] = {}

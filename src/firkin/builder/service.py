@@ -8,7 +8,7 @@ Layout of its directory::
 
     ROOT/build/mounts/     cache mounts
     ROOT/build/contexts/   contexts that clients keep in step with theirs (``contextstore``)
-    ROOT/build/sources/    downloads
+    ROOT/build/outputs/    results that wait for their clients
     EXEC/build/            mounts and files of running builds, emptied at start
 """
 
@@ -17,15 +17,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from typing import Any
 
 import msgspec
 
 from firkin import errdefs, reference
 from firkin.builder import (
+    attest,
     cache,
     contextstore,
     executor,
+    exporters,
     graph,
     imaging,
     plan,
@@ -41,6 +44,7 @@ from firkin.builder.dockerfile import errors, instructions, lint, parser
 from firkin.images import platforms
 from firkin.images import service as images
 from firkin.linux import tasks
+from firkin.remotes import auth
 from firkin.types import image as types
 from firkin.wire import ignorefile
 
@@ -72,6 +76,7 @@ class Builder:
         self.contexts = contextstore.ContextStore(
             os.path.join(self._root, "contexts"), known, store.layers.scratch
         )
+        self.shelf = exporters.Shelf(os.path.join(self._root, "outputs"))
         self._jobs = solver.Jobs()
         self._imager = imaging.Imager(self.workshop, store.catalog, store.layers)
         self._builds: dict[str, asyncio.Task[Any]] = {}
@@ -84,6 +89,7 @@ class Builder:
             self.trees.clean()
             self.workshop.mounts.clean()
             self.contexts.clean()
+            self.shelf.clean()
 
         await asyncio.to_thread(work)
 
@@ -91,6 +97,7 @@ class Builder:
         """End all builds."""
         await self._tasks.close()
         await self._jobs.close()
+        await self.shelf.close()
 
     async def build(
         self, wanted: request.Request, watcher: progress.Watcher, *, build_id: str = ""
@@ -145,8 +152,8 @@ class Builder:
             done.warnings = warnings
             return done
 
-    async def check(self, wanted: request.Request) -> tuple[list[lint.Warning], str]:
-        """The build checks alone (``--check``): what they found, and the Dockerfile's text."""
+    async def check(self, wanted: request.Request) -> dict[str, Any]:
+        """The build checks alone (``--check``), and the file's stages and arguments."""
         found: list[lint.Warning] = []
         async with contextlib.AsyncExitStack() as stack:
             wanted = await self._opened(wanted, stack)
@@ -162,12 +169,11 @@ class Builder:
                 for one in lint.check(file, text, ignored, wanted.args):
                     warn(one.rule, one.message, one.line)
                 with contextlib.suppress(errdefs.NotFound, errdefs.Unavailable):
-                    planned = self._plans(wanted, file, warn)
-                    for one_plan in planned[:1]:
-                        await one_plan.build()
+                    await self._plans(wanted, file, warn)[0].build()
             except errors.DockerfileError as error:
                 raise error.shown(wanted.filename, text) from error
-        return sorted(found, key=lambda one: (one.line, one.rule)), text
+        found.sort(key=lambda one: (one.line, one.rule))
+        return lint.report(file, found, wanted.filename, text)
 
     async def _opened(
         self, wanted: request.Request, stack: contextlib.AsyncExitStack
@@ -210,6 +216,7 @@ class Builder:
         for name in wanted.allow:
             if name not in ("network.host", "security.insecure"):
                 raise errdefs.InvalidParameter(f"unknown entitlement {name!r} in --allow")
+        begun = time.time()
         plans = self._plans(wanted, file, warn)
         built = [await one.build() for one in plans]
         for name in plan.unconsumed(wanted, plans):
@@ -222,25 +229,136 @@ class Builder:
             [line for one in plans for line in one.outline()],
         )
         await asyncio.gather(*(solved.solve(b.vertex) for b in built if b.vertex is not None))
-        return await self._export(wanted, plans, built, solved, watcher)
+        return await self._export(wanted, plans, built, solved, watcher, begun)
 
     async def _export(
         self, wanted: request.Request, plans: list[plan.Plan], built: list[plan.Built],
-        solved: solver.Solver, watcher: progress.Watcher,
+        solved: solver.Solver, watcher: progress.Watcher, begun: float,
     ) -> Result:  # fmt: skip
-        image: types.Image | None = None
-        names = [str(reference.combine(name)) for out in wanted.outputs for name in out.names]
+        names = list(dict.fromkeys(
+            str(reference.combine(name)) for out in wanted.outputs for name in out.names
+        ))  # fmt: skip
+        stored = [str(reference.combine(n)) for out in wanted.outputs if out.stored
+                  for n in out.names]  # fmt: skip
+        needs_image = any(out.type not in ("tar", "local", "cacheonly") for out in wanted.outputs)
+        metadata: dict[str, Any] = {}
+        outputs: list[dict[str, str]] = []
+        parts: list[exporters.Part] = []
         async with self._images.collector.lease():
-            for one in built:
-                image = await self._imager.image(one, solved, names, wanted.epoch)
-        assert image is not None
-        metadata = {
+            if needs_image:
+                here = _native(plans)
+                for one, planned in zip(built, plans, strict=True):
+                    mine = stored if planned is here else []
+                    image = await self._imager.image(one, solved, mine, wanted.epoch)
+                    ref = trees.SCRATCH
+                    if one.vertex is not None:
+                        ref = await solved.solve(one.vertex)
+                    part = exporters.Part(image, ref, planned.platform)
+                    if wanted.attests:
+                        await self._attest(wanted, part, one, names, begun)
+                    parts.append(part)
+                metadata = await self._describe(wanted, parts, names)
+            else:
+                for one, planned in zip(built, plans, strict=True):
+                    ref = trees.SCRATCH
+                    if one.vertex is not None:
+                        ref = await solved.solve(one.vertex)
+                    parts.append(exporters.Part(_NO_IMAGE, ref, planned.platform))
+            for out in wanted.outputs:
+                if out.fetched:
+                    outputs.append(await self._shelve(wanted, out, parts, names))
+        for out in wanted.outputs:
+            if out.pushed:
+                await self._push(wanted, out, parts, watcher)
+        if outputs:
+            metadata["firkin.outputs"] = outputs
+        native = next((p for p, one in zip(parts, plans, strict=True) if one is _native(plans)),
+                      parts[0] if parts else None)  # fmt: skip
+        return Result(native.image if needs_image and native is not None else None, metadata, [])
+
+    async def _describe(
+        self, wanted: request.Request, parts: list[exporters.Part], names: list[str]
+    ) -> dict[str, Any]:
+        image = parts[0].image
+        digest, media = image.manifest, types.MEDIA_OCI_MANIFEST
+        if len(parts) > 1 or any(part.attached for part in parts) or wanted.annotations:
+            top = await asyncio.to_thread(
+                exporters.index_of, self._images.content, self._images.catalog, parts,
+                wanted.annotations,
+            )  # fmt: skip
+            digest, media = top.digest, top.media_type
+        found: dict[str, Any] = {
             "containerimage.config.digest": image.id,
-            "containerimage.digest": image.manifest,
+            "containerimage.descriptor": {"mediaType": media, "digest": digest},
+            "containerimage.digest": digest,
         }
         if names:
-            metadata["image.name"] = ",".join(names)
-        return Result(image, metadata, [])
+            found["image.name"] = ",".join(names)
+        return found
+
+    async def _attest(
+        self, wanted: request.Request, part: exporters.Part, built: plan.Built, names: list[str],
+        begun: float,
+    ) -> None:  # fmt: skip
+        platform = plan.shown(part.platform)
+        statements: list[dict[str, Any]] = []
+        moment = float(wanted.epoch) if wanted.epoch is not None else time.time()
+        if mode := wanted.attests.get("provenance"):
+            vertices = graph.ancestors([built.vertex] if built.vertex is not None else [])
+            statements.append(attest.provenance(
+                wanted, part.image, names, platform, vertices, built.base, full=mode == "max",
+                begun=begun, ended=time.time(),
+            ))  # fmt: skip
+        if wanted.attests.get("sbom"):
+            async with self.trees.view(part.ref) as root:
+                statements.append(await asyncio.to_thread(
+                    attest.sbom, root, part.image, names, platform, moment))  # fmt: skip
+        if statements:
+            part.attached.append(await asyncio.to_thread(
+                exporters.attach, self._images.content, part.image, statements, part.platform
+            ))  # fmt: skip
+
+    async def _shelve(
+        self, wanted: request.Request, out: request.Output, parts: list[exporters.Part],
+        names: list[str],
+    ) -> dict[str, str]:  # fmt: skip
+        """Write an output for the client to fetch."""
+        async with self.shelf.place() as (token, path):
+            if out.type in ("tar", "local"):
+                await exporters.write_rootfs(self.trees, parts, path, wanted.epoch)
+            else:
+                wanted_names = names
+                if name := out.options.get("name"):
+                    wanted_names = [str(reference.combine(one)) for one in name.split(",")]
+                await exporters.write_archive(
+                    self._images, parts, wanted_names, path, docker=out.type == "docker",
+                    annotations=wanted.annotations,
+                )  # fmt: skip
+        return {"type": out.type, "dest": out.options.get("dest", "-"), "token": token}
+
+    async def _push(
+        self, wanted: request.Request, out: request.Output, parts: list[exporters.Part],
+        watcher: progress.Watcher,
+    ) -> None:  # fmt: skip
+        names = out.names or [one for one in out.options.get("name", "").split(",") if one]
+        if not names:
+            raise errdefs.InvalidParameter("cannot push an image without a name: give it one (-t)")
+        if len(parts) > 1 or any(part.attached for part in parts):
+            raise errdefs.NotImplemented(
+                "pushing an index of several platforms or with attestations is not supported: "
+                "write it with --output type=oci,dest=FILE"
+            )
+        for name in names:
+            target = reference.combine(name)
+            who = wanted.credentials.get(target.domain, auth.NOBODY)
+
+            def say(message: dict[str, Any]) -> None:
+                if text := message.get("status"):
+                    identity = f"{message['id']}: " if message.get("id") else ""
+                    if not message.get("progressDetail"):
+                        watcher.message(f"{identity}{text}")
+
+            await self._images.push(str(target), credentials=who, progress=say)
 
     async def prune(self, options: prune.Options) -> tuple[list[str], int]:
         """Forget records; their ids and the bytes freed."""
@@ -254,6 +372,18 @@ class Builder:
     def usage(self) -> list[dict[str, Any]]:
         """The build cache as the Engine API shows it."""
         return prune.usage(self.cache, self._images.catalog)
+
+
+_NO_IMAGE = types.Image(id="", manifest="", config=types.ImageConfig(), top="", size=0)
+
+
+def _native(plans: list[plan.Plan]) -> plan.Plan:
+    """The plan whose image gets the names in the store: the host's platform, else the first."""
+    here = platforms.host()
+    for one in plans:
+        if (one.platform.os, one.platform.architecture) == (here.os, here.architecture):
+            return one
+    return plans[0]
 
 
 class _Opened:

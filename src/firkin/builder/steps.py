@@ -56,8 +56,6 @@ class Workshop:
         self.trees = place
         self.executor = runner
         self.mounts = cachemounts.CacheMounts(os.path.join(root, "mounts"), known, place)
-        self.sources = os.path.join(root, "sources")
-        os.makedirs(self.sources, mode=0o700, exist_ok=True)
 
     async def run(
         self, op: graph.Source | graph.Step, inputs: list[Any], wanted: request.Request,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "builder": ("Manage builds", ("build", "du", "prune")),
     "container": (
         "Manage containers",
         (
@@ -37,8 +38,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image": (
         "Manage images",
         (
-            "exists", "history", "import", "inspect", "load", "ls", "prune", "pull", "push", "rm",
-            "save", "tag",
+            "build", "exists", "history", "import", "inspect", "load", "ls", "prune", "pull",
+            "push", "rm", "save", "tag",
         ),
     ),
     "manifest": (
@@ -58,6 +59,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 ALIASES: dict[str, dict[str, str]] = {
+    "builder": {},
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "context": {"list": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
@@ -71,6 +73,7 @@ ALIASES: dict[str, dict[str, str]] = {
 
 TOP: dict[str, tuple[str, str]] = {
     "attach": ("container", "attach"),
+    "build": ("image", "build"),
     "commit": ("container", "commit"),
     "completion": ("", "completion"),
     "cp": ("container", "cp"),
@@ -117,6 +120,7 @@ COMMON = ("run", "exec", "ps", "images", "version", "info")
 """What help shows first."""
 
 MODULES = {
+    ("builder", "build"): "image.build",
     ("container", "commit"): "image.commit",
     ("context", "import"): "context.import_",
     ("image", "import"): "image.import_",

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from firkin import errdefs
-from firkin.builder import executor
+from firkin import errdefs, reference
+from firkin.builder import executor, request
 from firkin.engine import core as engine
 from firkin.engine.containers import etcfiles, limits, model, netmode, networking, release, specs
 from firkin.images import platforms
 from firkin.linux import failures, pidfd, syscalls
+from firkin.remotes import auth
 from firkin.snapshots import mounting
 from firkin.types import container, image, mount, network
 
@@ -279,24 +279,36 @@ class Images:
     def __init__(self, core: engine.Core) -> None:
         self._core = core
 
-    async def resolve(self, name: str, platform: image.Platform, pull: bool) -> image.Image:
+    async def resolve(
+        self, name: str, platform: image.Platform, wanted: request.Request
+    ) -> image.Image:
         """See ``firkin.builder.plan.Images``."""
-        found = self._core.images.resolve(name)
-        config = found.config
-        if config.architecture and config.architecture != platform.architecture:
-            raise errdefs.NotFound(
-                f"image {name} is for {config.os}/{config.architecture}, the build needs it for "
-                f"{platform.os}/{platform.architecture}"
-            )
-        return found
+        images = self._core.images
+        found: image.Image | None = None
+        if not wanted.pull:
+            with contextlib.suppress(errdefs.NotFound):
+                found = images.resolve(name)
+            if found is not None and _fits(found, platform):
+                return found
+        parsed = reference.parse(name)
+        who = wanted.credentials.get(parsed.domain, auth.NOBODY)
+        shown = "/".join(p for p in (platform.os, platform.architecture, platform.variant) if p)
+        try:
+            return await images.pull(name, platform=shown, credentials=who)
+        except errdefs.FirkinError as error:
+            if found is not None:
+                raise errdefs.InvalidParameter(
+                    f"image {name} is here for {found.config.os}/{found.config.architecture} only, "
+                    f"the build needs it for {shown}: {error}"
+                ) from error
+            if wanted.pull and isinstance(error, errdefs.Unavailable | errdefs.NotFound):
+                with contextlib.suppress(errdefs.NotFound):
+                    return images.resolve(name)
+            raise type(error)(f"failed to resolve source metadata for {name}: {error}") from error
 
 
-async def chunks(path: str) -> AsyncIterator[bytes]:
-    """A file of a finished build, piece by piece; it is removed at the end."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while data := await asyncio.to_thread(file.read, 1 << 20):
-                yield data
-    finally:
-        directory = os.path.dirname(path)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+def _fits(found: image.Image, platform: image.Platform) -> bool:
+    config = found.config
+    return not config.architecture or (config.os or "linux", config.architecture) == (
+        platform.os, platform.architecture,
+    )  # fmt: skip

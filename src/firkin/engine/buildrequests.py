@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import AsyncIterator, Callable
+import base64
+import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from firkin import errdefs
+from firkin import errdefs, reference
 from firkin.builder import contextstore, request, sources, trees
 from firkin.builder import steps as building
 from firkin.engine import core as engine
+from firkin.remotes import auth
 from firkin.types import container
 
 
@@ -113,8 +115,6 @@ class UrlContext:
         self._place: Any = None
 
     async def open(self) -> trees.Tree:
-        import os
-
         self._place = self._core.builder.trees.place()
         place = await self._place.__aenter__()
         path = os.path.join(place, "context")
@@ -164,9 +164,24 @@ def ulimits(found: list[dict[str, Any]] | None) -> list[container.Ulimit] | None
     ]  # fmt: skip
 
 
-Make = Callable[..., request.Request]
-
-
-def shown(words: list[str]) -> str:
-    """A command for people."""
-    return shlex.join(words)
+def credentials(header: str) -> dict[str, auth.Credentials]:
+    """``X-Registry-Config``: credentials by domain. Raises ``InvalidParameter``."""
+    if not header:
+        return {}
+    try:
+        value = msgspec.json.decode(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    except (ValueError, msgspec.DecodeError) as error:
+        raise errdefs.InvalidParameter("the header X-Registry-Config can't be read") from error
+    found: dict[str, auth.Credentials] = {}
+    for key, entry in value.items() if isinstance(value, dict) else ():
+        if not isinstance(entry, dict):
+            continue
+        host = key.partition("://")[2] if "://" in key else key
+        domain = host.partition("/")[0]
+        domain = reference.DEFAULT_DOMAIN if domain == "index.docker.io" else domain
+        found[domain] = auth.Credentials(
+            username=str(entry.get("username") or ""), password=str(entry.get("password") or ""),
+            identity=str(entry.get("identitytoken") or ""),
+            token=str(entry.get("registrytoken") or ""),
+        )  # fmt: skip
+    return found

@@ -125,11 +125,12 @@ class Walker:
     """Walks one tree; ``entries`` counts what has been written.
 
     ``newest`` is the latest time, in seconds since the epoch, that an entry may have: later ones
-    become it.
+    become it. ``prefix`` is put before all names.
     """
 
-    def __init__(self, newest: int | None = None) -> None:
+    def __init__(self, newest: int | None = None, prefix: str = "") -> None:
         self._newest = newest
+        self._prefix = prefix
         self._links: dict[tuple[int, int], str] = {}
         self.entries = 0
 
@@ -140,7 +141,7 @@ class Walker:
         try:
             lower = os.open(below, flags) if below else -1
             try:
-                yield from self._directory(top, lower, "", bool(below), 0)
+                yield from self._directory(top, lower, self._prefix, bool(below), 0)
             finally:
                 if lower >= 0:
                     os.close(lower)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
 from typing import Any
 
 from aiohttp import web
@@ -102,7 +101,21 @@ def _parameters(one: call.Call) -> buildrequests.Parameters:
         platform=one.text("platform"), no_cache=one.flag("nocache"),
         no_cache_filter=one.texts("nocachefilter"), pull=one.flag("pull"),
         network=network, host=_host(one), allow=one.texts("allow"), outputs=outputs,
+        cache_from=_caches(one, "cachefrom"), cache_to=_caches(one, "cacheto"),
+        annotations=_strings(one, "annotations"), attests=_strings(one, "attests"),
     )  # fmt: skip
+
+
+def _caches(one: call.Call, name: str) -> list[request.CacheSource]:
+    """Docker's form is a list of images; ours says where a cache is."""
+    found: list[request.CacheSource] = []
+    for item in _decoded(one, name, list):
+        if isinstance(item, str):
+            found.append(request.CacheSource(type="registry", options={"ref": item}))
+        elif isinstance(item, dict):
+            options = {str(k): str(v) for k, v in item.items()}
+            found.append(request.CacheSource(type=options.pop("type", ""), options=options))
+    return found
 
 
 @ROUTES.add("POST", "/build", stream=True)
@@ -118,12 +131,17 @@ async def build(one: call.Call) -> web.StreamResponse:
         more = await _own(one)
     elif given.remote and given.remote != "client-session":
         context = buildrequests.remote(one.core, given)
+        more = await _own(one) if one.flag("own") else {}
         more["ignore"] = True
+    elif one.request.content_type == "application/json":
+        context = None  # a Dockerfile alone
+        more = await _own(one)
     else:
         context = builder.contexts.archive(one.stream())
+    more["credentials"] = buildrequests.credentials(
+        one.request.headers.get("X-Registry-Config", "")
+    )
     wanted = buildrequests.make(one.core, given, context, **more)
-    if one.core.host.cgroup is not None and given.network == "host":
-        wanted.allow.append("network.host")
     stream = buildstream.Stream()
     watcher = (
         buildstream.Rich(stream) if rich
@@ -144,21 +162,21 @@ async def _work(
 ) -> None:  # fmt: skip
     try:
         done = await builder.build(wanted, watcher, build_id=one.text("buildid"))
-        if done.image is not None:
-            names = [name for output in wanted.outputs for name in output.names]
+        image = done.image.id if done.image is not None else ""
+        names = [reference.combine(n).familiar for out in wanted.outputs if out.stored
+                 for n in out.names]  # fmt: skip
+        for name in names if image else ():
+            one.core.events.publish("image", "tag", image, {"name": name})
+        if image:
+            stream.put({"aux": {"ID": image}})
+        if rich:
+            stream.put({"result": done.metadata})
+        elif one.flag("q"):
+            stream.put({"stream": image + "\n"})
+        elif image:
+            stream.put({"stream": f"Successfully built {image[7:19]}\n"})
             for name in names:
-                shown = reference.combine(name).familiar
-                one.core.events.publish("image", "tag", done.image.id, {"name": shown})
-            stream.put({"aux": {"ID": done.image.id}})
-            if rich:
-                stream.put({"result": done.metadata})
-            elif one.flag("q"):
-                stream.put({"stream": done.image.id + "\n"})
-            else:
-                stream.put({"stream": f"Successfully built {done.image.id[7:19]}\n"})
-                for name in names:
-                    shown = reference.combine(name).familiar
-                    stream.put({"stream": f"Successfully tagged {shown}\n"})
+                stream.put({"stream": f"Successfully tagged {name}\n"})
     finally:
         stream.end()
 
@@ -277,6 +295,27 @@ async def cancel(one: call.Call) -> web.StreamResponse:
     return call.empty()
 
 
-def started() -> float:
-    """Now, for messages about durations."""
-    return time.time()
+@ROUTES.add("GET", "/build/output/{token}", stream=True)
+async def output(one: call.Call) -> web.StreamResponse:
+    """Our own: a result that is to be written on the client's machine."""
+    pieces = await one.core.builder.shelf.read(one.var("token"))
+    response = await call.begin(one, "application/x-tar")
+    async for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+@ROUTES.add("POST", "/build/check")
+async def check(one: call.Call) -> web.StreamResponse:
+    """Our own: the build checks, the stages and the arguments of a Dockerfile."""
+    given = _parameters(one)
+    more = await _own(one)
+    context: Any = None
+    if token := one.text("context"):
+        context = one.core.builder.contexts.context(token)
+    elif given.remote:
+        context = buildrequests.remote(one.core, given)
+        more["ignore"] = True
+    wanted = buildrequests.make(one.core, given, context, **more)
+    return call.reply(await one.core.builder.check(wanted))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -302,3 +303,33 @@ def _descriptions(file: instructions.Dockerfile) -> Iterator[Warning]:
                           f"Comment for {'build stage' if keyword == 'FROM' else 'build argument'} "
                           f"or argument should follow the format: `# {name} <description>`",
                           one.node.first)  # fmt: skip
+
+
+def report(
+    file: instructions.Dockerfile, found: list[Warning], filename: str, text: str
+) -> dict[str, Any]:
+    """What ``--check`` and its kin show: warnings, stages, arguments."""
+    last = len(file.stages) - 1
+    return {
+        "warnings": [
+            {"rule": one.rule, "description": RULES.get(one.rule, ""), "message": one.message,
+             "line": one.line,
+             "excerpt": errors.excerpt(filename, text, one.line, one.line)}
+            for one in found
+        ],
+        "error": of(file).error and bool(found),
+        "targets": [
+            {"name": stage.head.name or f"(stage {stage.index})", "default": stage.index == last,
+             "description": _about(stage.head.node.comment, stage.head.name)}
+            for stage in file.stages
+        ],
+        "args": [
+            {"name": name, "value": value or "", "description": _about(arg.node.comment, name)}
+            for arg in file.args for name, value in arg.pairs
+        ],
+    }  # fmt: skip
+
+
+def _about(comment: str, name: str) -> str:
+    first, _, rest = comment.partition(" ")
+    return rest if name and first == name else ""
