@@ -74,8 +74,8 @@ def test_what_is_no_plugin_is_an_unknown_command(config: Path, name: str) -> Non
 
 
 def test_an_alias_of_the_configuration(config: Path) -> None:
-    (config / "config.json").write_text('{"aliases": {"builder": "hello"}}')
-    assert run(config, "-D", "builder", "x").stdout.startswith("args:-D hello x\n")
+    (config / "config.json").write_text('{"aliases": {"baker": "hello"}}')
+    assert run(config, "-D", "baker", "x").stdout.startswith("args:-D hello x\n")
 
 
 def test_own_commands_come_first(config: Path) -> None:
