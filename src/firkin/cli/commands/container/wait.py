@@ -24,12 +24,10 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     for name in args:
         try:
             response = containers.wait_begin(cli.client, name)
-            status, error = containers.wait_end(cli.client, response)
+            status, _ = containers.wait_end(cli.client, response)
         except api.APIError as refused:
             failures.append(f"Error response from daemon: {refused}")
             continue
-        if error:
-            failures.append(error)
         sys.stdout.write(f"{status}\n")
         sys.stdout.flush()
     if failures:
