@@ -110,11 +110,15 @@ def settled(true: Callable[[], bool], seconds: float = 10) -> bool:
 
 def leftovers(engine: Engine) -> dict[str, list[str]]:
     """What an engine that should have no container has still on the host."""
-    with contextlib.suppress(FileNotFoundError):
-        for _ in range(50):  # a removal answers before the last helper and directory is gone
-            if not engine.processes() and not any((engine.exec / "containers").iterdir()):
+    for _ in range(100):  # a removal answers before the last helper and file is gone
+        with contextlib.suppress(FileNotFoundError):
+            if not any((found := _left(engine)).values()):
                 break
-            time.sleep(0.1)
+        time.sleep(0.1)
+    return found
+
+
+def _left(engine: Engine) -> dict[str, list[str]]:
     return {
         "mounts": engine.mounts(engine.exec / "containers"),
         "processes": [
