@@ -239,8 +239,8 @@ def _rotate(store: spool.Spool, limits: spool.Limits, bundle: str) -> None:
     _reopen(bundle)
     spool.prune(store, limits)
     if limits.compress:
-        segments = store.segments()
-        for segment in segments[:-2]:  # the last but one may not be complete yet
+        rotated = [segment for segment in store.segments() if not segment.live]
+        for segment in rotated[:-1]:  # the newest may not be complete yet
             if not segment.compressed:
                 store.compress(segment)
 
