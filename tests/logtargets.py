@@ -87,7 +87,7 @@ class Target:
         before = None
         while before != (len(self.data), len(self.packets)):
             before = (len(self.data), len(self.packets))
-            time.sleep(0.15)
+            time.sleep(0.25)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from firkin import errdefs
 
-TIMEOUT = 5.0
+TIMEOUT = 10.0
 """Seconds that connecting, and sending one piece, may take."""
 
 
