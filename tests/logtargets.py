@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import re
+import select
 import socket
 import ssl
 import struct
@@ -65,19 +66,37 @@ class Target:
                 self.packets.append(self.socket.recv(1 << 18))
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        """Serve all connections in the order in which they were made: what one has sent before
+        the next was made comes first."""
+        with contextlib.suppress(OSError, ValueError):
             while True:
-                made, _ = self.socket.accept()
-                threading.Thread(target=self._serve, args=(made,), daemon=True).start()
+                ready, _, _ = select.select([*self.connections, self.socket], [], [])
+                for made in [one for one in self.connections if one in ready]:
+                    self._read(made)
+                if self.socket in ready:
+                    made, _ = self.socket.accept()
+                    if self._tls is not None:
+                        made.settimeout(20)
+                        try:
+                            made = self._tls.wrap_socket(made, server_side=True)
+                        except OSError:
+                            made.close()
+                            continue
+                    made.setblocking(False)
+                    self.connections.append(made)
+                    self._read(made)
 
-    def _serve(self, made: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            if self._tls is not None:
-                made = self._tls.wrap_socket(made, server_side=True)
-            self.connections.append(made)
+    def _read(self, made: socket.socket) -> None:
+        try:
             while data := made.recv(65536):
                 self.data += data
                 self.received(made)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            pass
+        self.connections.remove(made)
+        made.close()
 
     def received(self, made: socket.socket) -> None:
         """More of ``data`` is there."""
@@ -93,6 +112,7 @@ class Target:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
+        self._thread.join(5)
         for made in self.connections:
             with contextlib.suppress(OSError):
                 made.shutdown(socket.SHUT_RDWR)
