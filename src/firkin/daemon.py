@@ -194,6 +194,7 @@ async def _build(config: configuration.Config) -> engine.Core:
                 binding=config.ip,
             ),
             table=_table(config.data_root),
+            firewall_rules=config.firewall_rules,
         ),
         volumes=volumes.Service(
             database,

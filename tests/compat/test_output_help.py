@@ -35,7 +35,7 @@ OWN_FLAGS = {
     "create": {"health-on-failure", "replace"},
     "update": {"label-add", "label-rm"},
 }
-OWN_COMMANDS = {"check", "completion", "doctor", "exists"}
+OWN_COMMANDS = {"check", "completion", "doctor", "exists", "reload"}
 """What is Firkin's own, by verb."""
 
 

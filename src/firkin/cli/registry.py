@@ -48,7 +48,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "network": (
         "Manage networks",
-        ("connect", "create", "disconnect", "exists", "inspect", "ls", "prune", "rm"),
+        ("connect", "create", "disconnect", "exists", "inspect", "ls", "prune", "reload", "rm"),
     ),
     "registry": ("Serve images to others", ("gc", "scrub", "serve", "user")),
     "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),

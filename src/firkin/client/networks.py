@@ -49,3 +49,8 @@ def disconnect(client: api.Client, name: str, container: str, *, force: bool = F
 
 def prune(client: api.Client, filters: Filters) -> dict[str, Any]:
     return dict(client.call("POST", "/networks/prune", {"filters": filters or None}) or {})
+
+
+def reload(client: api.Client) -> None:
+    """Firkin's own: let the engine put its firewall rules back."""
+    client.call("POST", "/networks/reload")

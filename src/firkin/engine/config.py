@@ -45,6 +45,7 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     bridge: str = ""
     bip: str = ""
     ip: str = ""
+    firewall_rules: str = "/etc/firkin/firewall.nft"
     default_address_pools: list[AddressPool] = []
     runtimes: dict[str, RuntimeConfig] = {}
     default_runtime: str = ""

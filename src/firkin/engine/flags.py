@@ -32,6 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     add("-b", "--bridge", metavar="NAME", help="name of the default bridge (default firkin0)")
     add("--bip", metavar="CIDR", help="address of the default bridge")
     add("--ip", metavar="ADDRESS", help="where ports are published that name no address")
+    add("--firewall-rules", metavar="FILE",
+        help="nft rules for forwarded packets (default /etc/firkin/firewall.nft)")  # fmt: skip
     add("--default-address-pool", action="append", metavar="base=CIDR,size=N",
         help="pool that subnets are taken from")  # fmt: skip
     add("--add-runtime", action="append", metavar="NAME=PATH", help="add an OCI runtime")

@@ -69,6 +69,7 @@ class Nftables:
     def __init__(self) -> None:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="firkin-nft")
         self._local = threading.local()
+        self.thread_id = 0
 
     def _context(self) -> tuple[ctypes.CDLL, int]:
         if not hasattr(self._local, "library"):
@@ -80,6 +81,7 @@ class Nftables:
             library.nft_ctx_buffer_error(context)
             library.nft_ctx_output_set_flags(context, _OUTPUT_JSON)
             self._local.library, self._local.context = library, context
+            self.thread_id = threading.get_native_id()
         return self._local.library, self._local.context
 
     def _run(self, text: str) -> str:

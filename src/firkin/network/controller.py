@@ -54,8 +54,9 @@ _THREADS = 4
 class Controller:
     """Make one per engine; :meth:`start` it before anything else.
 
-    ``table`` is the name of the engine's own nftables table; ``exec_root`` holds the namespaces'
-    files. A bridge of the name ``none`` means: no default bridge.
+    ``table`` is the name of the engine's own nftables table, ``firewall_rules`` a file with the
+    administrator's rules in it; ``exec_root`` holds the namespaces' files. A bridge of the name
+    ``none`` means: no default bridge.
     """
 
     def __init__(
@@ -65,12 +66,13 @@ class Controller:
         exec_root: str,
         bridge: bridge_driver.BridgeConfig,
         table: str,
+        firewall_rules: str = "",
     ) -> None:
         bridge.check()
         self._db = db
         self._directory = os.path.join(os.path.realpath(exec_root), "netns")
         self._bridge = bridge
-        self._firewall = firewall.Firewall(table)
+        self._firewall = firewall.Firewall(table, firewall_rules)
         self._ports = portmapper.PortMapper()
         self._names = nameservice.NameService(os.path.join(exec_root, "resolver"))
         self._places: dict[str, places.Place] = {}
@@ -184,7 +186,7 @@ class Controller:
         await self._names.close()
         await self._host.stock.close()
         self._ports.close()
-        await asyncio.to_thread(self._firewall.close)
+        await self._firewall.close()
         await asyncio.to_thread(self._host.threads.shutdown)
         self._host.netlink.close()
 
@@ -453,6 +455,13 @@ class Controller:
         Raises ``NotFound``, and ``Forbidden`` when it is predefined or in use.
         """
         return await self._catalog.remove(reference)
+
+    async def reload(self) -> None:
+        """Put the firewall back whole, with the administrator's rules as they are now.
+
+        Raises ``System`` for rules that cannot be; those before stay.
+        """
+        await self._firewall.reload()
 
     async def warnings(self) -> list[str]:
         """What on this host keeps containers' packets from passing, for ``info``."""

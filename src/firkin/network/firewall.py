@@ -2,27 +2,39 @@
 
 The wanted state lives here; a change is first tried as a change of elements. When the kernel
 refuses it, somebody has meanwhile removed or flushed the table (a reload of the host's firewall
-does): then the whole table is put back, with the change in it.
+does): then the whole table is put back, with the change in it. It is also put back by itself, soon
+after somebody else has taken anything out of it.
+
+The administrator's own rules are lines of a file, in nft's language, that are the first rules for
+all packets that are forwarded into or out of a network: they come back with the table.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable
 
 from firkin import errdefs
-from firkin.linux import nftables
+from firkin.linux import nftables, nftevents, tasks
 from firkin.network import ruleset
 
 log = logging.getLogger(__name__)
+
+_HEAL_DELAY = 0.5
 
 
 class Firewall:
     """One table of nftables. The calls are ordered: they take effect as they were made."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, rules_file: str = "") -> None:
         ruleset.check_table(table)
         self.table = table
+        self._rules_file = rules_file
+        self._admin = ""
+        self._monitor: nftevents.Monitor | None = None
+        self._healing = False
+        self._tasks = tasks.Tasks("firewall")
         self._nft = nftables.Nftables()
         self._networks: dict[str, ruleset.Network] = {}
         self._redirects: set[ruleset.Redirect] = set()
@@ -30,20 +42,79 @@ class Firewall:
     async def install(
         self, networks: Iterable[ruleset.Network], redirects: Iterable[ruleset.Redirect]
     ) -> None:
-        """Put the whole table in place. Raises ``System`` when the kernel has no nftables NAT."""
+        """Put the whole table in place, and keep it there.
+
+        Raises ``System`` when the kernel has no nftables NAT, or for the administrator's rules.
+        """
         self._networks = {network.bridge: network for network in networks}
         self._redirects = set(redirects)
+        await self.reload()
+
+    async def reload(self) -> None:
+        """Read the administrator's rules again and put the whole table back.
+
+        Raises ``System`` for rules that nft does not take: those before stay.
+        """
+        before, self._admin = self._admin, self._read_rules()
+        try:
+            if self._networks:
+                await self._nft.run(self._whole())
+        except errdefs.System as error:
+            admin, self._admin = self._admin, before
+            if not admin:
+                raise
+            raise errdefs.System(
+                f"the firewall cannot be set up with the rules of {self._rules_file}: {error}"
+            ) from error
+        self._watch()
+
+    def _read_rules(self) -> str:
+        if not self._rules_file:
+            return ""
+        try:
+            with open(self._rules_file, encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise errdefs.System(
+                f"cannot read the firewall rules of {self._rules_file}: {error}"
+            ) from error
+
+    def _watch(self) -> None:
+        if self._monitor is None:
+            try:
+                self._monitor = nftevents.Monitor(lambda: self._nft.thread_id, self._changed)
+            except OSError as error:
+                log.warning("the firewall cannot be watched: %s", error)
+
+    def _changed(self, table: str) -> None:
+        if table in ("", self.table) and self._networks and not self._healing:
+            self._healing = True
+            self._tasks.spawn(self._heal(), "putting the rules back")
+
+    async def _heal(self) -> None:
+        try:
+            await asyncio.sleep(_HEAL_DELAY)
+        finally:
+            self._healing = False
+        log.warning("somebody took rules out of the firewall table %s: putting it back", self.table)
         await self._nft.run(self._whole())
 
     def _whole(self) -> str:
-        return ruleset.whole(self.table, self._networks.values(), self._redirects)
+        return ruleset.whole(
+            self.table, self._networks.values(), self._redirects, admin=self._admin
+        )
 
     async def put_network(self, network: ruleset.Network) -> None:
         """Let a network work as it says, in place of what its bridge was before."""
         before = self._networks.get(network.bridge)
         self._networks[network.bridge] = network
         try:
-            await self._nft.run(self._whole())
+            if before is None and len(self._networks) == 1:
+                await self.reload()
+            else:
+                await self._nft.run(self._whole())
         except errdefs.FirkinError:
             self._networks.pop(network.bridge)
             if before is not None:
@@ -96,6 +167,10 @@ class Firewall:
             and chain.get("family") in ("ip", "inet")
         ]
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finish what is queued. The rules stay, and so do the containers' connections."""
-        self._nft.close()
+        await self._tasks.close()
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
+        await asyncio.to_thread(self._nft.close)

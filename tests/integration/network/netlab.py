@@ -124,13 +124,15 @@ class Engine:
         stock: int = 2,
         table: str = TABLE,
         name: str = BRIDGE,
+        binding: str = "",
     ) -> controllers.Controller:
         db = database.Database.open(str(self.root / "firkin.db"))
         made = controllers.Controller(
             db,
             exec_root=str(self.root / "exec"),
-            bridge=bridge.BridgeConfig(name=name, bip=bip, stock=stock),
+            bridge=bridge.BridgeConfig(name=name, bip=bip, stock=stock, binding=binding),
             table=table,
+            firewall_rules=str(self.root / "firewall.nft"),
         )
         self._alive.append((made, db))
         await made.start(live)

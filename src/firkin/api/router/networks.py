@@ -34,6 +34,13 @@ async def prune(one: call.Call) -> web.StreamResponse:
     return call.reply(await networks.prune(one.core, wanted))
 
 
+@ROUTES.add("POST", "/networks/reload")
+async def reload(one: call.Call) -> web.StreamResponse:
+    """Firkin's own: put the firewall's rules back."""
+    await one.core.network.reload()
+    return call.empty()
+
+
 @ROUTES.add("POST", "/networks/{id}/connect")
 async def connect(one: call.Call) -> web.StreamResponse:
     """NetworkConnect."""
