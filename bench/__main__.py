@@ -8,6 +8,7 @@ one, the floor: the same work without an engine. Nothing here asserts a time.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -16,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import floors, memory, peers, rate, works
+from bench import floors, memory, peers, rate, source, works
 
 
 def _row(name: str, cells: list[float | None], ratio: float | None, floor: float | None) -> str:
@@ -104,6 +105,52 @@ def make_archives(directory: Path, source: Path) -> None:
         maker.stop()
 
 
+def fill_registry(
+    directory: Path, chosen: dict[str, works.Work], stack: contextlib.ExitStack, *, debian: bool
+) -> dict[str, works.Work]:
+    """Start the registry that pulls need and fill it; without one, leave them out."""
+    pulls = [name for name in chosen if name.startswith("pull ")]
+    if not pulls or not source.usable():
+        return {name: work for name, work in chosen.items() if name not in pulls}
+    stack.enter_context(source.running(directory / "registry"))
+    for turn in range(works.LONG_TURNS + 1):
+        path = directory / "sixty.tar"
+        source.many_layers(path, turn)
+        source.add(f"sixty:{turn}", path)
+        if debian:
+            source.add(f"debian:{turn}", works.archive(directory, turn))
+    return chosen
+
+
+def measure_all(
+    directory: Path,
+    found: list[peers.Peer],
+    chosen: dict[str, works.Work],
+    given: argparse.Namespace,
+    image: bytes,
+    *,
+    debian: bool,
+) -> None:
+    """Start the engines, measure, print and end them."""
+    try:
+        for peer in found:
+            peer.start()
+            peer.client("import", "-c", 'CMD ["sh"]', "-", "busybox", data=image)
+        fresh = memory.idle(found)
+        # Docker closes the host's forwarding to everyone else's containers.
+        subprocess.run(["iptables", "-P", "FORWARD", "ACCEPT"], check=False)
+        samples = measure(found, chosen, given.runs)
+        _head("median, ms", [peer.name for peer in found])
+        report(samples, measure_floors(directory, image, debian=debian))
+        if not given.no_memory:
+            memory.report(found, fresh)
+        if given.only in "known":
+            rate.report(found)
+    finally:
+        for peer in found:
+            peer.stop()
+
+
 def main() -> int:
     """Entry point of ``scripts/bench``."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
@@ -126,23 +173,9 @@ def main() -> int:
         else:
             chosen = {n: w for n, w in chosen.items() if "Debian" not in n}
         found = peers.available(directory, given.peers.split(","))
-        try:
-            for peer in found:
-                peer.start()
-                peer.client("import", "-c", 'CMD ["sh"]', "-", "busybox", data=image)
-            fresh = memory.idle(found)
-            # Docker closes the host's forwarding to everyone else's containers.
-            subprocess.run(["iptables", "-P", "FORWARD", "ACCEPT"], check=False)
-            samples = measure(found, chosen, given.runs)
-            _head("median, ms", [peer.name for peer in found])
-            report(samples, measure_floors(directory, image, debian=debian))
-            if not given.no_memory:
-                memory.report(found, fresh)
-            if given.only in "known":
-                rate.report(found)
-        finally:
-            for peer in found:
-                peer.stop()
+        with contextlib.ExitStack() as stack:
+            chosen = fill_registry(directory, chosen, stack, debian=debian)
+            measure_all(directory, found, chosen, given, image, debian=debian)
     print("* firkin to dockerd, median of the pairs; floor: the same without an engine")
     return 0
 

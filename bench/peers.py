@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import source
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
@@ -164,7 +166,13 @@ class Podman(Peer):
         path = self.directory / "containers.conf"
         quoted = ", ".join(f'"{limit}"' for limit in limits)
         path.write_text(f"[containers]\ndefault_ulimits = [{quoted}]\n")
-        return {**os.environ, "CONTAINERS_CONF": str(path)}
+        registries = self.directory / "registries.conf"
+        registries.write_text(f'[[registry]]\nlocation = "{source.HOST}"\ninsecure = true\n')
+        return {
+            **os.environ,
+            "CONTAINERS_CONF": str(path),
+            "CONTAINERS_REGISTRIES_CONF": str(registries),
+        }
 
 
 def available(directory: Path, names: list[str]) -> list[Peer]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import peers
+from bench import peers, source
 
 Work = Callable[[peers.Peer], float]
 
@@ -99,6 +99,21 @@ def load(peer: peers.Peer) -> float:
         return timed(lambda: peer.client("load", stdin=file.fileno()))
 
 
+def pull_debian(peer: peers.Peer) -> float:
+    """Pull a Debian image of one gzip layer, another one each turn (see :func:`load`)."""
+    return _pull(peer, "debian")
+
+
+def pull_sixty(peer: peers.Peer) -> float:
+    """Pull an image of 60 small layers."""
+    return _pull(peer, "sixty")
+
+
+def _pull(peer: peers.Peer, name: str) -> float:
+    turn = peer.turns[name] = peer.turns.get(name, -1) + 1
+    return timed(lambda: peer.client("pull", "-q", f"{source.HOST}/{name}:{turn}"))
+
+
 def save(peer: peers.Peer) -> float:
     """Write the Debian image to a file."""
     with (peer.directory / "saved.tar").open("wb") as file:
@@ -141,13 +156,16 @@ ALL: dict[str, Work] = {
     "logs of 300,000 lines": logs,
     "200 MB of lines through attach": attach_200mb,
     "load of the Debian image": load,
+    "pull of the Debian image": pull_debian,
+    "pull of 60 small layers": pull_sixty,
     "save of the Debian image": save,
     "commit of 50 MB": commit,
 }
 
 #: Works that take long: measured in the first turns only.
 LONG = {"20 such runs at once", "logs of 300,000 lines", "200 MB of lines through attach",
-        "load of the Debian image", "save of the Debian image", "commit of 50 MB"}  # fmt: skip
+        "load of the Debian image", "save of the Debian image", "commit of 50 MB",
+        "pull of the Debian image", "pull of 60 small layers"}  # fmt: skip
 
 #: Turns of those.
 LONG_TURNS = 4

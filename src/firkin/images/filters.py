@@ -94,7 +94,7 @@ def predicate(
         labels = image.config.config.labels or {}
         when = views.seconds(image.config.created)
         return (
-            (dangling is None or (not image.refs and not image.digests) == dangling)
+            (dangling is None or bool(image.refs or (image.digests and not dangling)) != dangling)
             and all(_labelled(labels, label) for label in wanted)
             and not any(_labelled(labels, label) for label in unwanted)
             and since < when < before

@@ -21,6 +21,7 @@ from firkin.images import catalog, layers
 from firkin.snapshots import snapshotter
 from firkin.store import db
 from firkin.store import distribution as rows
+from firkin.types import image as types
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ class Collector:
         snapshots: snapshotter.Snapshotter,
         known: catalog.Catalog,
         database: db.Database,
+        attached: Callable[[types.Image], set[str]],
     ) -> None:
+        self._attached = attached
         self._db = database
         self._store = store
         self._snapshots = snapshots
@@ -110,6 +113,7 @@ class Collector:
             for image in images:
                 needed |= {image.id, image.manifest}
                 needed |= {name.rpartition("@")[2] for name in image.digests}
+                needed |= self._attached(image)
                 manifest = self._known.manifest(image)
                 needed |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
             freed, left = 0, []

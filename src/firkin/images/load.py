@@ -8,8 +8,9 @@ Two layouts, alone or both in one archive::
 Members come in any order, usually the layers first. So every member that looks like a layer is
 received as one (:mod:`firkin.images.layers`) when it comes by, and small documents are kept; when
 the stream has ended, manifest.json or index.json says what they all are, and what no image needs
-is dropped again. A blob whose name promises a digest must have it. Nothing is added to the
-catalogue before the whole archive was read and verified.
+is dropped again. A layer that is named by its digest may be left out when it is here already. A
+blob whose name promises a digest must have it. Nothing is added to the catalogue before the whole
+archive was read and verified.
 
 From an index of several platforms the host's is chosen. The format of Docker before 1.10 (no
 manifest.json) is refused with a message that says so.
@@ -25,7 +26,8 @@ from collections.abc import Sequence
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.images import assemble, catalog, layers, platforms, stream, tarstream, unpack
+from firkin.content import store as contents
+from firkin.images import assemble, catalog, layers, platforms, stream, tarstream, unpack, variants
 from firkin.types import base
 from firkin.types import image as types
 
@@ -53,7 +55,8 @@ def _bad(why: str) -> errdefs.InvalidParameter:
 class Archive:
     """What an archive held: documents by name, layers by name, links between names."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: contents.Store) -> None:
+        self._store = store
         self.documents: dict[str, bytes] = {}
         self.layers: dict[str, layers.Received] = {}
         self.links: dict[str, str] = {}
@@ -67,6 +70,17 @@ class Archive:
             name = self.links[name]
         return name
 
+    def _elsewhere(self, name: str) -> layers.Received | None:
+        """A layer that the archive names by its digest and leaves out, when it is here."""
+        digest = f"sha256:{name.removeprefix(_BLOBS)}"
+        if not name.startswith(_BLOBS) or not reference.is_sha256(digest):
+            return None
+        if not self._store.exists(digest):
+            return None
+        with self._store.open(digest) as blob:
+            compression = unpack.sniff(blob.read(6))
+        return layers.Received(self._store.info(digest), compression)
+
     def document(self, name: str, what: str) -> bytes:
         found = self.documents.get(self._name(name))
         if found is None:
@@ -74,7 +88,7 @@ class Archive:
         return found
 
     def layer(self, name: str) -> layers.Received:
-        found = self.layers.get(self._name(name))
+        found = self.layers.get(self._name(name)) or self._elsewhere(name)
         if found is None:
             raise _bad(f"the layer {name[:200]!r} is not in it, or is no layer")
         return found
@@ -90,7 +104,7 @@ class Receiver:
         self._known = known
         self._loop = loop
         self._kept = 0
-        self.archive = Archive()
+        self.archive = Archive(owner.store)
 
     def receive(self, buffer: stream.Buffer) -> Archive:
         """Read it all. Raises ``InvalidParameter``; ``archive`` then holds what to drop."""
@@ -234,7 +248,7 @@ def _shared(
     return layer
 
 
-def _oci(archive: Archive) -> list[assemble.Parts]:
+def _oci(archive: Archive, wanted: types.Platform | None) -> list[assemble.Parts]:
     def blob(descriptor: types.Descriptor) -> str:
         if not reference.is_sha256(descriptor.digest):
             raise _bad(f"{descriptor.digest[:200]!r} is not a sha256 digest")
@@ -244,7 +258,7 @@ def _oci(archive: Archive) -> list[assemble.Parts]:
         index = base.decode(types.Index, data)
         if depth > 4:
             raise _bad("its indexes are nested too deep")
-        choices = index.manifests if depth == 0 else platforms.choose(index.manifests)
+        choices = index.manifests if depth == 0 else platforms.choose(index.manifests, wanted)
         found: list[tuple[bytes, str]] = []
         for item in choices:
             notes = item.annotations or {}
@@ -261,7 +275,7 @@ def _oci(archive: Archive) -> list[assemble.Parts]:
     if len(top.manifests) > 1 and all(item.platform for item in top.manifests):
         labels = {(item.annotations or {}).get(_REF, "") for item in top.manifests}
         if len(labels) == 1:
-            top = types.Index(manifests=platforms.choose(top.manifests))
+            top = types.Index(manifests=platforms.choose(top.manifests, wanted))
             layout = msgspec.json.encode(top)
     images: list[assemble.Parts] = []
     for data, label in manifests(layout, 0, ""):
@@ -279,16 +293,46 @@ def _oci(archive: Archive) -> list[assemble.Parts]:
     return images
 
 
-def plan(archive: Archive, known: catalog.Catalog, owner: layers.Layers) -> list[assemble.Parts]:
-    """The images that an archive describes. Raises ``InvalidParameter``."""
+def plan(
+    archive: Archive, known: catalog.Catalog, owner: layers.Layers, wanted: Sequence[str] = ()
+) -> list[assemble.Parts]:
+    """The images that an archive describes, for the platforms ``wanted``, by default the host's.
+
+    Raises ``InvalidParameter``, and ``NotFound`` when it has none for such a platform.
+    """
+    if wanted and "index.json" in archive.documents:
+        return [part for text in wanted for part in _for_platform(archive, text)]
     if "manifest.json" in archive.documents:
         images = _docker(archive, known, owner)
     elif "index.json" in archive.documents:
-        images = _oci(archive)
+        images = _oci(archive, None)
     elif "repositories" in archive.documents:
         raise _bad("it is of Docker before 1.10: load it there and save it again with a newer one")
     else:
         raise _bad("it has neither manifest.json nor index.json: for a root file system use import")
     if not images:
         raise _bad("it names no image for this machine")
+    for text in wanted:
+        _suitable(images, variants.parse(text))
     return images
+
+
+def _for_platform(archive: Archive, text: str) -> list[assemble.Parts]:
+    platform = variants.parse(text)
+    images = _oci(archive, platform)
+    _suitable(images, platform)
+    return images
+
+
+def _suitable(images: list[assemble.Parts], platform: types.Platform) -> None:
+    for part in images:
+        config = catalog.decode_config(part.config)
+        found = types.Platform(
+            os=config.os, architecture=config.architecture, variant=config.variant
+        )
+        if not platforms.suits(found, platform):
+            images = []
+    if not images:
+        raise errdefs.NotFound(
+            f"cannot load the image archive: it has no image for {platforms.show(platform)}"
+        )

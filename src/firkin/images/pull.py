@@ -61,12 +61,19 @@ class Resolved(msgspec.Struct, frozen=True):
         return (self.manifest, *self.above)
 
 
-class PlannedLayer(msgspec.Struct, frozen=True):
-    """One layer of a dry run: its size, and how much of it is here."""
+class PlannedBlob(msgspec.Struct, frozen=True):
+    """One layer or config of a dry run: its size, and how much of it is here."""
 
     digest: str
     size: int
     here: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a pull would fetch."""
+
+    digest: str
+    blobs: list[PlannedBlob]
 
 
 class Pulled(msgspec.Struct, frozen=True):
@@ -142,15 +149,14 @@ class Puller:
 
     async def plan(
         self, name: reference.Reference, platform: str, credentials: auth.Credentials
-    ) -> tuple[Resolved, list[PlannedLayer]]:
+    ) -> Plan:
         """What a pull would fetch."""
-        name = name.tagged()
         resolved = await self.resolve(self.source(name, credentials), name, platform)
-        found: list[PlannedLayer] = []
+        found: list[PlannedBlob] = []
         for item in (resolved.parsed.config, *resolved.parsed.layers):
             here = await asyncio.to_thread(self._here, item)
-            found.append(PlannedLayer(item.digest, item.size, here))
-        return resolved, found
+            found.append(PlannedBlob(item.digest, item.size, here))
+        return Plan(resolved.digest, found)
 
     def _here(self, item: types.Descriptor) -> int:
         if self._store.exists(item.digest):
@@ -257,7 +263,8 @@ class Puller:
         await asyncio.to_thread(documents)
         row = catalog.make_row(text, resolved.manifest.digest, parent, size)
         by_digest = str(reference.Reference(name.domain, name.path, "", resolved.digest))
-        names = [by_digest] if name.digest else [str(name), by_digest]
+        by_manifest = str(reference.Reference(name.domain, name.path, "", resolved.manifest.digest))
+        names = [by_digest, by_manifest] if name.digest else [str(name), by_digest, by_manifest]
         before = self._known.names.get(names[0])
         image = await self._known.add(row, names)
         digests = [resolved.parsed.config.digest, *(i.digest for i in resolved.parsed.layers)]

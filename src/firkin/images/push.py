@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from firkin import errdefs, reference
 from firkin.content import store as contents
-from firkin.images import assemble, catalog, layers, transfers
+from firkin.images import assemble, catalog, layers, remove, transfers, variants
 from firkin.remotes import auth, pusher, transport
 from firkin.store import db
 from firkin.store import distribution as rows
@@ -49,7 +49,11 @@ class Pusher:
         owner: layers.Layers,
         known: catalog.Catalog,
         carrier: transport.Transport,
+        others: variants.Variants,
+        on_event: remove.OnEvent,
     ) -> None:
+        self._variants = others
+        self._on_event = on_event
         self._db = database
         self._store = owner.store
         self._known = known
@@ -59,6 +63,45 @@ class Pusher:
     def resize(self, limit: int) -> None:
         """How many layers go at one time, from now on."""
         self._room = asyncio.Semaphore(limit)
+
+    async def push_names(
+        self,
+        wanted: reference.Reference,
+        platform: str,
+        credentials: auth.Credentials,
+        progress: Progress,
+    ) -> list[Pushed]:
+        """Push a tag, or all tags of a repository when ``wanted`` has none.
+
+        Raises ``NotFound`` when there is no such image here, else as :meth:`push`.
+        """
+        if wanted.digest:
+            raise errdefs.InvalidParameter(
+                f"cannot push a digest reference ({wanted.familiar}): give repository[:tag]"
+            )
+        known = self._known.names
+        names = [str(wanted)]
+        if not wanted.tag:
+            names = [name for name in sorted(known) if name.startswith(f"{wanted.name}:")]
+        if not names or names[0] not in known:
+            raise errdefs.NotFound(
+                f"An image does not exist locally with the tag: {wanted.familiar}"
+            )
+        images = [self._known.images[known[name]] for name in names]
+        if platform:
+            shown = wanted.familiar
+            images = [self._variants.find(image, platform, shown) for image in images]
+        progress({"status": f"The push refers to repository [{wanted.name}]"})
+        done: list[Pushed] = []
+        for name, image in zip(names, images, strict=True):
+            parsed = reference.parse(name)
+            pushed = await self.push(image, parsed, credentials, progress)
+            progress({"status": f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"})
+            aux = {"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size}
+            progress({"progressDetail": {}, "aux": aux})
+            self._on_event("push", parsed.familiar, {"name": parsed.familiar_name})
+            done.append(pushed)
+        return done
 
     async def push(
         self,

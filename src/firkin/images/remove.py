@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.images import catalog, layers, views
+from firkin.images import catalog, layers, variants, views
 from firkin.types import image as types
 
 
@@ -49,8 +49,11 @@ def _repositories(image: types.Image) -> set[str]:
 class Remover:
     """One removal at a time; the caller collects garbage afterwards."""
 
-    def __init__(self, known: catalog.Catalog, on_event: OnEvent) -> None:
+    def __init__(
+        self, known: catalog.Catalog, others: variants.Variants, on_event: OnEvent
+    ) -> None:
         self._known = known
+        self._variants = others
         self._on_event = on_event
 
     def _conflict(self, image: types.Image, users: Sequence[User], force: bool) -> str:
@@ -71,8 +74,43 @@ class Remover:
     async def remove(
         self, name: str, force: bool, noprune: bool, in_use: InUse
     ) -> list[types.DeleteItem]:
-        """Remove what ``name`` means; returns the steps done. Raises ``NotFound``, ``Conflict``."""
+        """Remove what ``name`` means, with the variants that stand behind it.
+
+        Returns the steps done. Raises ``NotFound``, ``Conflict``.
+        """
         image = self._known.resolve(name)
+        behind = self._variants.behind(image)
+        items = await self._remove(name, image, force, noprune, in_use)
+        left = self._known.images.get(image.id)
+        if left is None or not left.refs:
+            for variant in behind:
+                if not self._conflict(variant, in_use(variant.id), force):
+                    items += await self._delete(variant, noprune, in_use)
+        return items
+
+    async def remove_variants(
+        self, name: str, platforms: Sequence[str], force: bool, noprune: bool, in_use: InUse
+    ) -> list[types.DeleteItem]:
+        """Remove the variants of ``name`` for ``platforms``; another one that is here, if any,
+        takes over the tags of one that has them. Raises ``NotFound``, ``Conflict``."""
+        items: list[types.DeleteItem] = []
+        for platform in platforms:
+            image = self._known.resolve(name)
+            variant = self._variants.find(image, platform, name)
+            if conflict := self._conflict(variant, in_use(variant.id), force):
+                raise errdefs.Conflict(conflict)
+            heirs = self._variants.behind(variant)
+            for tag in variant.refs if heirs else ():
+                await self._known.tag(heirs[0].id, tag)
+            for digest, _ in self._variants.indexes(variant) if heirs else ():
+                for mine in [n for n in variant.digests if n.endswith(f"@{digest}")]:
+                    await self._known.tag(heirs[0].id, mine)
+            items += await self._delete(self._known.images[variant.id], noprune, in_use)
+        return items
+
+    async def _remove(
+        self, name: str, image: types.Image, force: bool, noprune: bool, in_use: InUse
+    ) -> list[types.DeleteItem]:
         users = in_use(image.id)
         if self._known.is_id(name, image.id):
             if len(_repositories(image)) > 1 and not force:

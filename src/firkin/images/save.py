@@ -21,7 +21,7 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.content import store as contents
-from firkin.images import assemble, catalog, gc, layers, remove, unpack
+from firkin.images import assemble, catalog, gc, layers, remove, unpack, variants
 from firkin.types import image as types
 
 _CHUNK = 1 << 20
@@ -34,19 +34,30 @@ class Chosen(msgspec.Struct):
 
     image: types.Image
     names: list[str] = []
+    variants: list[types.Image] = []
 
 
-def choose(known: catalog.Catalog, names: Sequence[str]) -> list[Chosen]:
+def choose(
+    known: catalog.Catalog,
+    names: Sequence[str],
+    others: variants.Variants,
+    platforms: Sequence[str] = (),
+) -> list[Chosen]:
     """What ``names`` mean: a tag, a repository with all its tags, or an id without any name.
 
-    Raises ``NotFound``, and ``InvalidParameter`` when there are no names.
+    With ``platforms`` it is the variants for those, by default all that are here. Raises
+    ``NotFound``, and ``InvalidParameter`` when there are no names.
     """
     if not names:
         raise errdefs.InvalidParameter("name at least one image to save")
     found: dict[str, Chosen] = {}
 
     def take(image: types.Image, names: Sequence[str]) -> None:
-        chosen = found.setdefault(image.id, Chosen(image))
+        behind = others.behind(image)
+        if platforms:
+            shown = reference.parse(names[0]).familiar if names else image.id
+            image, *behind = [others.find(image, platform, shown) for platform in platforms]
+        chosen = found.setdefault(image.id, Chosen(image, variants=behind))
         chosen.names += [name for name in names if name not in chosen.names]
 
     for name in names:
@@ -115,57 +126,73 @@ def _inflated(store: contents.Store, layer: types.Descriptor, scratch: str) -> t
     return types.Descriptor(media_type=types.MEDIA_OCI_LAYER, digest=info.digest, size=info.size)
 
 
+def _document(
+    image: types.Image, known: catalog.Catalog, store: contents.Store, scratch: str, plan: _Plan
+) -> tuple[bytes, types.Manifest]:
+    """The manifest that the image is to have in the archive; it and the config go to ``plan``."""
+    text = contents.read(store, image.manifest, catalog.MAX_DOCUMENT)
+    manifest = catalog.decode_manifest(text)
+    if any("zstd" in layer.media_type for layer in manifest.layers):
+        manifest.layers = [
+            _inflated(store, layer, scratch) if "zstd" in layer.media_type else layer
+            for layer in manifest.layers
+        ]
+        text = assemble.encode_manifest(manifest.config, manifest.layers)
+    plan.documents[_path(image.id)] = contents.read(store, image.id, catalog.MAX_DOCUMENT)
+    plan.documents[_path(catalog.digest_of(text))] = text
+    return text, manifest
+
+
+def _described(
+    image: types.Image, names: Sequence[str], manifest: types.Manifest, text: bytes
+) -> list[types.Descriptor]:
+    """What index.json says of an image: once for each of its names."""
+    found = []
+    for name in names or [""]:
+        notes = {_NAME: name, _REF: reference.parse(name).tag} if name else None
+        found.append(
+            types.Descriptor(
+                media_type=manifest.media_type or types.MEDIA_OCI_MANIFEST,
+                digest=catalog.digest_of(text),
+                size=len(text),
+                annotations=notes,
+                platform=variants.platform_of(image),
+            )
+        )
+    return found
+
+
 def _plan(
-    chosen: Sequence[Chosen], known: catalog.Catalog, store: contents.Store, scratch: str
+    chosen: Sequence[Chosen],
+    known: catalog.Catalog,
+    store: contents.Store,
+    scratch: str,
+    without: frozenset[str],
 ) -> _Plan:
     plan = _Plan()
     listed: list[dict[str, Any]] = []
     index: list[types.Descriptor] = []
     repositories: dict[str, dict[str, str]] = {}
     for item in chosen:
-        image = item.image
-        config = contents.read(store, image.id, catalog.MAX_DOCUMENT)
-        text = contents.read(store, image.manifest, catalog.MAX_DOCUMENT)
-        manifest = catalog.decode_manifest(text)
-        if any("zstd" in layer.media_type for layer in manifest.layers):
-            manifest.layers = [
-                _inflated(store, layer, scratch) if "zstd" in layer.media_type else layer
-                for layer in manifest.layers
-            ]
-            text = assemble.encode_manifest(manifest.config, manifest.layers)
-        digest = catalog.digest_of(text)
-        plan.documents[_path(image.id)] = config
-        plan.documents[_path(digest)] = text
-        for layer in manifest.layers:
-            plan.layers[layer.digest] = store.info(layer.digest).size
-        listed.append(
-            {
-                "Config": _path(image.id),
-                "RepoTags": [reference.parse(name).familiar for name in item.names],
-                "Layers": [_path(layer.digest) for layer in manifest.layers],
-            }
-        )
-        platform = types.Platform(
-            architecture=image.config.architecture,
-            os=image.config.os,
-            variant=image.config.variant,
-        )
-        for name in item.names or [""]:
-            parsed = reference.parse(name) if name else None
-            notes = {_NAME: name, _REF: parsed.tag} if parsed is not None else None
-            media = manifest.media_type or types.MEDIA_OCI_MANIFEST
-            index.append(
-                types.Descriptor(
-                    media_type=media,
-                    digest=digest,
-                    size=len(text),
-                    annotations=notes,
-                    platform=platform,
+        for image in (item.image, *item.variants):
+            text, manifest = _document(image, known, store, scratch, plan)
+            for layer in manifest.layers:
+                if layer.digest not in without:
+                    plan.layers[layer.digest] = store.info(layer.digest).size
+            if image is item.image:  # the older layout knows no platforms
+                listed.append(
+                    {
+                        "Config": _path(image.id),
+                        "RepoTags": [reference.parse(name).familiar for name in item.names],
+                        "Layers": [_path(layer.digest) for layer in manifest.layers],
+                    }
                 )
-            )
-            if parsed is not None and image.top:
+            index += _described(image, item.names, manifest, text)
+        for name in item.names:
+            parsed = reference.parse(name)
+            if item.image.top:
                 tags = repositories.setdefault(parsed.familiar_name, {})
-                tags[parsed.tag] = image.top.removeprefix("sha256:")
+                tags[parsed.tag] = item.image.top.removeprefix("sha256:")
     encode = msgspec.json.encode
     head = {"schemaVersion": 2, "mediaType": types.MEDIA_OCI_INDEX, "manifests": index}
     plan.documents["index.json"] = encode(head)
@@ -182,11 +209,12 @@ async def archive(
     owner: layers.Layers,
     collector: gc.Collector,
     on_event: remove.OnEvent,
+    without: frozenset[str] = frozenset(),
 ) -> AsyncIterator[bytes]:
     """The tar's bytes. A lease is held until the last one, or until the iterator is closed."""
     store = owner.store
     async with collector.lease():
-        plan = await asyncio.to_thread(_plan, chosen, known, store, owner.scratch)
+        plan = await asyncio.to_thread(_plan, chosen, known, store, owner.scratch, without)
         small = [_directory("blobs/"), _directory("blobs/sha256/")]
         small += [_member(name, data) for name, data in sorted(plan.documents.items())]
         yield b"".join(small)

@@ -18,8 +18,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from firkin import errdefs, reference
 from firkin.content import local
 from firkin.images import (
@@ -31,15 +29,15 @@ from firkin.images import (
     importer,
     layers,
     load,
-    platforms,
     pull,
     push,
+    queries,
     registries,
     remove,
     save,
     stream,
     unpack,
-    views,
+    variants,
 )
 from firkin.linux import failures
 from firkin.remotes import auth, config, transport
@@ -54,30 +52,21 @@ User = remove.User
 InUse = remove.InUse
 OnEvent = remove.OnEvent
 # Names for what is a list: inside the class "list" is ImageList.
-Summaries = list[types.ImageSummary]
-HistoryItems = list[types.HistoryItem]
 DeleteItems = list[types.DeleteItem]
 Mounts = list[mount.Mount]
 Messages = list[dict[str, Any]]
 Images = list[types.Image]
 Names = list[str]
-_IGNORE = pull.ignore
+Plan = pull.Plan
 PushedTags = list[push.Pushed]
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Disk usage: all layers once, and per image the bytes shared with others and its own."""
-
-    layers: int
-    shared: dict[str, int]
-    unique: dict[str, int]
+_IGNORE = pull.ignore
 
 
 def _silent(action: str, image: str, attributes: dict[str, str]) -> None:
     """The callback of a service that nobody listens to."""
 
 
-class ImageService:
+class ImageService(queries.Queries):
     """See the module's description. Make one with :meth:`open`."""
 
     def __init__(
@@ -90,16 +79,20 @@ class ImageService:
         settings: config.Settings,
     ) -> None:
         self.content = local.LocalStore(os.path.join(root, "content"))
-        self.snapshots = snapshots
-        self.catalog = catalog.Catalog(database, self.content)
+        known = catalog.Catalog(database, self.content)
+        super().__init__(known, snapshots, variants.Variants(known, self.content))
         self.layers = layers.Layers(self.content, snapshots, os.path.join(root, "empty"), limits)
-        self.collector = gc.Collector(self.content, snapshots, self.catalog, database)
+        self.collector = gc.Collector(
+            self.content, snapshots, self.catalog, database, self.variants.attached
+        )
         self._carrier = transport.Transport(settings)
         self.registries = registries.Registries(self._carrier)
         self._puller = pull.Puller(database, self.layers, self.catalog, self._carrier)
-        self._pusher = push.Pusher(database, self.layers, self.catalog, self._carrier)
+        self._pusher = push.Pusher(
+            database, self.layers, self.catalog, self._carrier, self.variants, on_event
+        )
         self._on_event = on_event
-        self._remover = remove.Remover(self.catalog, on_event)
+        self._remover = remove.Remover(self.catalog, self.variants, on_event)
         self._removing = asyncio.Lock()
 
     @classmethod
@@ -193,91 +186,20 @@ class ImageService:
 
         Raises ``NotFound`` when there is no such image here, and what the registry says.
         """
-        wanted = reference.parse(name)
-        if wanted.digest:
-            raise errdefs.InvalidParameter(
-                f"cannot push a digest reference ({wanted.familiar}): give repository[:tag]"
-            )
-        shown = wanted.familiar
-        names = (
-            [str(wanted)]
-            if wanted.tag
-            else [n for n in sorted(self.catalog.names) if n.startswith(f"{wanted.name}:")]
-        )
-        if not names or names[0] not in self.catalog.names:
-            raise errdefs.NotFound(f"An image does not exist locally with the tag: {shown}")
-        images = [self._fitting(one, platform) for one in names]
-        progress({"status": f"The push refers to repository [{wanted.name}]"})
-        done: PushedTags = []
         async with self.collector.lease():
-            for one, image in zip(names, images, strict=True):
-                parsed = reference.parse(one)
-                pushed = await self._pusher.push(image, parsed, credentials, progress)
-                status = f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"
-                progress({"status": status})
-                aux = {"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size}
-                progress({"progressDetail": {}, "aux": aux})
-                self._on_event("push", parsed.familiar, {"name": parsed.familiar_name})
-                done.append(pushed)
-        return done
-
-    def _fitting(self, name: str, platform: str) -> types.Image:
-        image = self.catalog.images[self.catalog.names[name]]
-        found = image.config
-        if platform:
-            has = types.Platform(
-                os=found.os, architecture=found.architecture, variant=found.variant
+            return await self._pusher.push_names(
+                reference.parse(name), platform, credentials, progress
             )
-            if not platforms.suits(has, platforms.parse(platform)):
-                raise errdefs.NotFound(
-                    f"image with reference {reference.parse(name).familiar} was found but does not "
-                    f"match the specified platform: wanted {platform}, actual: "
-                    f"{platforms.show(has)}"
-                )
-        return image
+
+    async def plan(
+        self, name: str, *, platform: str = "", credentials: auth.Credentials = auth.NOBODY
+    ) -> Plan:
+        """What a pull of ``name`` would fetch; nothing is changed."""
+        return await self._puller.plan(reference.parse(name).tagged(), platform, credentials)
 
     async def tags(self, name: str, credentials: auth.Credentials = auth.NOBODY) -> Names:
         """All tags that a repository has at its registry."""
         return await self._puller.source(reference.parse(name), credentials).tags()
-
-    def resolve(self, name: str) -> types.Image:
-        """The image that a reference, id or short id means. Raises ``NotFound``."""
-        return self.catalog.resolve(name)
-
-    def list(self, wanted: filters.Filters | None = None, *, all: bool = False) -> Summaries:
-        """ImageList, the newest first. Nameless parents of other images only with ``all``."""
-        wanted = wanted or {}
-        filters.check(wanted, filters.LIST)
-        passes = filters.predicate(wanted, self.resolve)
-        parents = {image.parent for image in self.catalog.images.values()}
-        dangling = filters.flag(wanted, "dangling")
-        found = [
-            image
-            for image in self.catalog.images.values()
-            if (image.refs or image.digests or all or dangling or image.id not in parents)
-            and passes(image)
-        ]
-        found.sort(key=lambda image: (views.seconds(image.config.created), image.id), reverse=True)
-        return [views.summary(image) for image in found]
-
-    async def inspect(self, name: str) -> dict[str, Any]:
-        """ImageInspect as plain JSON values."""
-        image = self.resolve(name)
-        directories = await self.snapshots.layers(image.top) if image.top else []
-        tagged = max((self.catalog.tagged.get(ref, 0.0) for ref in image.refs), default=0.0)
-        return views.inspect(image, directories, self.snapshots.name, tagged)
-
-    async def history(self, name: str) -> HistoryItems:
-        """ImageHistory, the newest first."""
-        image = self.resolve(name)
-        chain = layers.chain_ids(image.config.rootfs.diff_ids)
-        stack = [await self.snapshots.stat(identity) for identity in chain]
-        parents: Images = []
-        above = self.catalog.images.get(image.parent)
-        while above is not None and len(parents) < 1000:
-            parents.append(above)
-            above = self.catalog.images.get(above.parent)
-        return views.history(image, stack, parents)
 
     async def tag(self, name: str, repository: str, tag: str = "") -> str:
         """Give an image a further name; returns it in the familiar form."""
@@ -288,11 +210,24 @@ class ImageService:
         return wanted.familiar
 
     async def remove(
-        self, name: str, in_use: InUse, *, force: bool = False, noprune: bool = False
+        self,
+        name: str,
+        in_use: InUse,
+        *,
+        force: bool = False,
+        noprune: bool = False,
+        platforms: Sequence[str] = (),
     ) -> DeleteItems:
-        """ImageDelete. ``in_use`` tells the containers made from an image id."""
+        """ImageDelete. ``in_use`` tells the containers made from an image id.
+
+        With ``platforms`` only the variants for those go.
+        """
         async with self._removing:
-            items = await self._remover.remove(name, force, noprune, in_use)
+            remover = self._remover
+            if platforms:
+                items = await remover.remove_variants(name, platforms, force, noprune, in_use)
+            else:
+                items = await remover.remove(name, force, noprune, in_use)
         if any(item.deleted for item in items):
             await self.collector.collect()
         return items
@@ -309,12 +244,13 @@ class ImageService:
         passes = filters.predicate(wanted, self.resolve)
         items: DeleteItems = []
         before = (await self.usage()).layers
+        hidden = self.variants.hidden()
         async with self._removing:
             # The newest first, so that children go before the images they were made from.
             for image in reversed([*self.catalog.images.values()]):
                 if image.id not in self.catalog.images or in_use(image.id) or not passes(image):
                     continue
-                if only_dangling and (image.refs or image.digests):
+                if only_dangling and (image.refs or image.id in hidden):
                     continue
                 try:
                     items += await self._remover.remove(image.id, True, False, in_use)
@@ -347,23 +283,13 @@ class ImageService:
         except errdefs.NotFound:
             return ""
 
-    async def usage(self) -> Usage:
-        """Sizes for /system/df: layers counted once."""
-        sizes = {
-            info.key: info.size for info in await self.snapshots.walk() if info.kind == "committed"
-        }
-        users: dict[str, int] = {}
-        chains: dict[str, list[str]] = {}
-        for image in self.catalog.images.values():
-            chains[image.id] = layers.chain_ids(image.config.rootfs.diff_ids)
-            for chain in chains[image.id]:
-                users[chain] = users.get(chain, 0) + 1
-        shared = {i: sum(sizes.get(c, 0) for c in ch if users[c] > 1) for i, ch in chains.items()}
-        unique = {i: sum(sizes.get(c, 0) for c in ch if users[c] == 1) for i, ch in chains.items()}
-        return Usage(sum(sizes.values()), shared, unique)
-
-    async def load(self, source: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    async def load(
+        self, source: AsyncIterator[bytes], platforms: Sequence[str] = ()
+    ) -> AsyncIterator[dict[str, Any]]:
         """ImageLoad: yields Docker's progress messages once all of the archive is in.
+
+        Of an image for several platforms the variants for ``platforms`` are loaded, by default the
+        host's.
 
         Raises ``InvalidParameter`` for an archive that is damaged, hostile or of another format;
         nothing of it is kept then.
@@ -373,7 +299,7 @@ class ImageService:
             receiver = load.Receiver(self.layers, self.catalog, asyncio.get_running_loop())
             try:
                 archive = await stream.consume(source, receiver.receive, "load images")
-                for parts in load.plan(archive, self.catalog, self.layers):
+                for parts in load.plan(archive, self.catalog, self.layers, platforms):
                     messages += self._renamed(parts)
                     image = await assemble.assemble(parts, self.layers, self.catalog)
                     self._on_event("load", image.id, {"name": image.id})
@@ -400,13 +326,20 @@ class ImageService:
                 messages.append({"stream": f"{text}empty string\n"})
         return messages
 
-    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+    def save(
+        self, names: Sequence[str], platforms: Sequence[str] = (), without: Sequence[str] = ()
+    ) -> AsyncIterator[bytes]:
         """ImageGet: a tar of the images, readable as docker-archive and as OCI layout.
+
+        All variants that are here go, or those for ``platforms``. Layers in ``without`` are left
+        out, for an engine that is known to have them.
 
         Raises ``NotFound`` at once, before the first byte.
         """
-        chosen = save.choose(self.catalog, names)
-        return save.archive(chosen, self.catalog, self.layers, self.collector, self._on_event)
+        chosen = save.choose(self.catalog, names, self.variants, platforms)
+        return save.archive(
+            chosen, self.catalog, self.layers, self.collector, self._on_event, frozenset(without)
+        )
 
     async def import_(
         self,

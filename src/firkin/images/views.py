@@ -37,13 +37,22 @@ def familiar(names: tuple[str, ...]) -> list[str]:
     return [reference.parse(name).familiar for name in names]
 
 
+def repo_digests(image: types.Image) -> list[str]:
+    """Digest names as users see them: of an index rather than of the manifest in it."""
+    own = [name for name in image.digests if name.endswith(f"@{image.manifest}")]
+    rest = [name for name in image.digests if name not in own]
+    repositories = {reference.parse(name).name for name in rest}
+    shown = [name for name in own if reference.parse(name).name not in repositories]
+    return familiar(tuple(sorted((*rest, *shown))))
+
+
 def summary(image: types.Image, containers: int = -1, shared: int = -1) -> types.ImageSummary:
     """One line of ImageList."""
     return types.ImageSummary(
         id=image.id,
         parent_id=image.parent,
         repo_tags=familiar(image.refs),
-        repo_digests=familiar(image.digests),
+        repo_digests=repo_digests(image),
         created=int(seconds(image.config.created)),
         size=image.size,
         shared_size=shared,
@@ -67,7 +76,7 @@ def inspect(
     shown: dict[str, Any] = {
         "Id": image.id,
         "RepoTags": familiar(image.refs),
-        "RepoDigests": familiar(image.digests),
+        "RepoDigests": repo_digests(image),
         "Parent": image.parent,
         "Comment": config.history[-1].comment if config.history else "",
         "DockerVersion": "",

@@ -1,0 +1,138 @@
+"""Looking at images: resolve, list, inspect, history and disk usage."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from firkin import errdefs
+from firkin.images import catalog, filters, layers, variants, views
+from firkin.snapshots import snapshotter
+from firkin.types import base
+from firkin.types import image as types
+
+# Names for what is a list: inside the class "list" is ImageList.
+Summaries = list[types.ImageSummary]
+HistoryItems = list[types.HistoryItem]
+Shown = list[dict[str, Any]]
+Images = list[types.Image]
+Users = dict[str, list[str]]
+Names = list[str]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Disk usage: all layers once, and per image the bytes shared with others and its own."""
+
+    layers: int
+    shared: dict[str, int]
+    unique: dict[str, int]
+
+
+class Queries:
+    """What can be asked of an image store. Changes nothing."""
+
+    def __init__(
+        self,
+        known: catalog.Catalog,
+        snapshots: snapshotter.Snapshotter,
+        others: variants.Variants,
+    ) -> None:
+        self.catalog = known
+        self.snapshots = snapshots
+        self.variants = others
+
+    def resolve(self, name: str, platform: str = "") -> types.Image:
+        """The image that a reference, id or short id means, or its variant for ``platform``.
+
+        Raises ``NotFound``.
+        """
+        image = self.catalog.resolve(name)
+        return self.variants.find(image, platform, name) if platform else image
+
+    def list(self, wanted: filters.Filters | None = None, *, all: bool = False) -> Summaries:
+        """ImageList, the newest first. Only with ``all`` those that stand behind another image:
+        nameless parents, and variants for other platforms."""
+        wanted = wanted or {}
+        filters.check(wanted, filters.LIST)
+        passes = filters.predicate(wanted, self.resolve)
+        parents = {image.parent for image in self.catalog.images.values()}
+        hidden = set() if all else self.variants.hidden()
+        dangling = filters.flag(wanted, "dangling")
+        found = [
+            image
+            for image in self.catalog.images.values()
+            if (image.refs or image.digests or all or dangling or image.id not in parents)
+            and image.id not in hidden
+            and passes(image)
+        ]
+        found.sort(key=lambda image: (views.seconds(image.config.created), image.id), reverse=True)
+        return [views.summary(image) for image in found]
+
+    async def describe(self, summaries: Summaries, users: Users) -> Shown:
+        """The same as JSON values, with the manifests of each and what its name means."""
+
+        def work() -> Shown:
+            found: Shown = []
+            for summary in summaries:
+                image = self.catalog.images.get(summary.id)
+                if image is not None:
+                    shown = base.to_builtins(summary)
+                    shown["Descriptor"] = msgspec.to_builtins(self.variants.target(image))
+                    shown["Manifests"] = self.variants.summaries(image, users)
+                    found.append(shown)
+            return found
+
+        return await asyncio.to_thread(work)
+
+    async def inspect(
+        self, name: str, *, platform: str = "", manifests: bool = False, users: Users | None = None
+    ) -> dict[str, Any]:
+        """ImageInspect as plain JSON values."""
+        if platform and manifests:
+            raise errdefs.InvalidParameter(
+                "conflicting options: manifests and platform cannot both be given"
+            )
+        image = self.resolve(name, platform)
+        directories = await self.snapshots.layers(image.top) if image.top else []
+        tagged = max((self.catalog.tagged.get(ref, 0.0) for ref in image.refs), default=0.0)
+        shown = views.inspect(image, directories, self.snapshots.name, tagged)
+        target = await asyncio.to_thread(self.variants.target, image)
+        shown["Descriptor"] = msgspec.to_builtins(target)
+        if manifests:
+            work = lambda: self.variants.summaries(image, users or {})  # noqa: E731
+            shown["Manifests"] = await asyncio.to_thread(work)
+        return shown
+
+    async def history(self, name: str, platform: str = "") -> HistoryItems:
+        """ImageHistory, the newest first."""
+        image = self.resolve(name, platform)
+        chain = layers.chain_ids(image.config.rootfs.diff_ids)
+        stack = [await self.snapshots.stat(identity) for identity in chain]
+        parents: Images = []
+        above = self.catalog.images.get(image.parent)
+        while above is not None and len(parents) < 1000:
+            parents.append(above)
+            above = self.catalog.images.get(above.parent)
+        return views.history(image, stack, parents)
+
+    async def attestations(self, name: str, platform: str, kinds: Names, statements: bool) -> Shown:
+        """ImageAttestations: in-toto statements about an image that came with it."""
+        image = self.resolve(name, platform)
+        return await asyncio.to_thread(self.variants.attestations, image, kinds, statements)
+
+    async def usage(self) -> Usage:
+        """Sizes for /system/df: layers counted once."""
+        sizes = {
+            info.key: info.size for info in await self.snapshots.walk() if info.kind == "committed"
+        }
+        users: dict[str, int] = {}
+        chains: Users = {}
+        for image in self.catalog.images.values():
+            chains[image.id] = layers.chain_ids(image.config.rootfs.diff_ids)
+            for chain in chains[image.id]:
+                users[chain] = users.get(chain, 0) + 1
+        shared = {i: sum(sizes.get(c, 0) for c in ch if users[c] > 1) for i, ch in chains.items()}
+        unique = {i: sum(sizes.get(c, 0) for c in ch if users[c] == 1) for i, ch in chains.items()}
+        return Usage(sum(sizes.values()), shared, unique)
