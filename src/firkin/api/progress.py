@@ -67,10 +67,11 @@ def bar(message: Message) -> Message:
         return message
     done = min(50, detail["current"] * 50 // detail["total"])
     box = "=" * done + ">" + " " * (50 - done)
-    return {**message, "progress": f"[{box}]  {_size(detail['current'])}/{_size(detail['total'])}"}
+    return {**message, "progress": f"[{box}]  {size(detail['current'])}/{size(detail['total'])}"}
 
 
-def _size(number: float) -> str:
+def size(number: float) -> str:
+    """Bytes as people read them."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000 or unit == "GB":
             return f"{number:.4g}{unit}"

@@ -35,6 +35,9 @@ async def pull(one: call.Call) -> web.StreamResponse:
     platform = wanted_platform(one)
     images = one.core.images
 
+    if one.flag("dryrun"):
+        return await progress.stream(one, lambda say: _dry_run(one, parsed, platform, who, say))
+
     async def work(say: progress.Say) -> None:
         if parsed.tag or parsed.digest:
             await images.pull(str(parsed), platform=platform, credentials=who, progress=say)
@@ -47,6 +50,27 @@ async def pull(one: call.Call) -> web.StreamResponse:
             await images.pull(name, platform=platform, credentials=who, progress=say)
 
     return await progress.stream(one, work)
+
+
+async def _dry_run(
+    one: call.Call,
+    parsed: reference.Reference,
+    platform: str,
+    who: auth.Credentials,
+    say: progress.Say,
+) -> None:
+    """What a pull would fetch (an operation of this engine's own)."""
+    name = parsed.tagged()
+    plan = await one.core.images.plan(str(name), platform=platform, credentials=who)
+    say({"status": f"Would pull {name.familiar}"})
+    total = 0
+    for blob in plan.blobs:
+        missing = blob.size - blob.here
+        total += missing
+        status = f"Would {'resume' if blob.here else 'download'} {progress.size(missing)}"
+        say({"id": blob.digest[7:19], "status": status if missing else "Already exists"})
+    say({"status": f"Digest: {plan.digest}"})
+    say({"status": f"Total: {progress.size(total)} to download"})
 
 
 async def push(one: call.Call) -> web.StreamResponse:

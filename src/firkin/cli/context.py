@@ -48,6 +48,18 @@ class Cli:
             client.negotiated = self._client.negotiated
         return client
 
+    def connect_to(self, place: str) -> api.Client:
+        """A client for the engine at an address (``ssh://...``) or of a context's name."""
+        from firkin.client import api, transport
+
+        try:
+            endpoint = (place, None) if "://" in place else self._endpoint_of(place)
+            way = transport.parse(*endpoint)
+        except transport.BadAddress as error:
+            raise errors.CliError(str(error)) from None
+        version = os.environ.get("DOCKER_API_VERSION", "").removeprefix("v")
+        return api.Client(way, version or None, self.debug, self._headers())
+
     def context_name(self) -> str:
         """The context in use: flags, then the environment, then the configuration."""
         hosts = self.values.items("host")

@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Manage images",
         (
             "build", "exists", "history", "import", "inspect", "load", "ls", "prune", "pull",
-            "push", "rm", "save", "tag",
+            "push", "rm", "save", "scp", "tag",
         ),
     ),
     "manifest": (

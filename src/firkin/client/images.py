@@ -32,9 +32,13 @@ def path(reference: str, tail: str = "") -> str:
 
 
 def list_images(
-    client: api.Client, *, show_all: bool = False, filters: Filters | None = None
+    client: api.Client,
+    *,
+    show_all: bool = False,
+    filters: Filters | None = None,
+    manifests: bool = False,
 ) -> list[dict[str, Any]]:
-    query = {"all": show_all or None, "filters": filters or None}
+    query = {"all": show_all or None, "filters": filters or None, "manifests": manifests or None}
     return list(client.call("GET", "/images/json", query) or [])
 
 
@@ -164,3 +168,19 @@ def push(
     """Have the engine push; the response is a stream of progress messages. No tag means all."""
     query = {"tag": tag or None, "platform": platform}
     return client.request("POST", path(name, "/push"), query, headers=headers)
+
+
+def layers(client: api.Client, reference: str) -> list[str]:
+    """The digests of an image's layers as the engine stores them (Firkin only)."""
+    return list(client.call("GET", "/firkin/images/layers", {"name": reference}) or [])
+
+
+def missing(client: api.Client, digests: list[str]) -> list[str]:
+    """Which blobs the engine does not have (Firkin only)."""
+    return list(client.call("POST", "/firkin/blobs/missing", None, digests) or [])
+
+
+def save_without(client: api.Client, references: list[str], without: list[str]) -> http.Response:
+    """As ``save``, without layers that the reader has (Firkin only)."""
+    body = {"Names": references, "Without": without}
+    return client.request("POST", "/firkin/images/get", None, body)

@@ -23,6 +23,14 @@ def in_use(core: engine.Core) -> removal.InUse:
     return users
 
 
+def users(core: engine.Core) -> dict[str, list[str]]:
+    """The ids of the containers that were made from each image, by the image's id."""
+    found: dict[str, list[str]] = {}
+    for subject in core.containers:
+        found.setdefault(subject.record.image_id, []).append(subject.id)
+    return found
+
+
 async def commit(
     core: engine.Core,
     subject: model.Container,

@@ -22,7 +22,7 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.content import store as contents
-from firkin.images import assemble, catalog, layers, platforms, transfers
+from firkin.images import assemble, catalog, layers, platforms, transfers, variants
 from firkin.remotes import auth, fetcher, transport
 from firkin.store import db
 from firkin.store import distribution as rows
@@ -40,6 +40,7 @@ KEEP = 24 * 3600.0
 _INDEXES = (types.MEDIA_OCI_INDEX, types.MEDIA_DOCKER_INDEX)
 _CONFIGS = (types.MEDIA_OCI_CONFIG, types.MEDIA_DOCKER_CONFIG, "")
 _MAX_LAYERS = 500
+_MAX_ATTACHMENT = 32 << 20
 _MAX_DEPTH = 3
 
 
@@ -198,7 +199,9 @@ class Puller:
             text = await self._config(source, resolved.parsed.config, named)
             config = catalog.decode_config(text)
             _check(config, resolved, name, platform)
-            return await self._place(name, resolved, text, config, receivers, progress)
+            pulled = await self._place(name, resolved, text, config, receivers, progress)
+        await self._attachments(source, resolved)
+        return pulled
 
     async def _keep(self, keys: list[str]) -> None:
         await self._db.run(lambda c: rows.keep(c, keys, KEEP))
@@ -208,6 +211,27 @@ class Puller:
             return await source.small(item, catalog.MAX_DOCUMENT, what)
         limit = catalog.MAX_DOCUMENT
         return await asyncio.to_thread(lambda: contents.read(self._store, item.digest, limit))
+
+    async def _attachments(self, source: fetcher.Fetcher, resolved: Resolved) -> None:
+        """Fetch the attestations about the image. They are small, and it is whole without them."""
+        for document in resolved.above:
+            for item in base.decode(types.Index, document.data).manifests:
+                about = (item.annotations or {}).get(variants.SUBJECT)
+                if about == resolved.manifest.digest:
+                    try:
+                        await self._attachment(source, item)
+                    except errdefs.FirkinError as error:
+                        log.warning("an attestation of %s: %s", about, error)
+
+    async def _attachment(self, source: fetcher.Fetcher, item: types.Descriptor) -> None:
+        manifest = await source.manifest(item.digest)
+        parsed = catalog.decode_manifest(manifest.data)
+        blobs = [parsed.config, *parsed.layers]
+        for blob in blobs:
+            if not await asyncio.to_thread(self._store.exists, blob.digest):
+                data = await source.small(blob, _MAX_ATTACHMENT, "an attestation")
+                await asyncio.to_thread(contents.put, self._store, data)
+        await asyncio.to_thread(contents.put, self._store, manifest.data)
 
     async def _unchanged(
         self, source: fetcher.Fetcher, name: reference.Reference, platform: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from firkin import errdefs, reference
 from firkin.images import catalog
-from firkin.remotes import auth, config, fetcher, login, pusher, search, transport
+from firkin.remotes import auth, config, download, fetcher, login, pusher, search, transport
 from firkin.types import base
 from firkin.types import image as types
 
@@ -104,6 +105,10 @@ class Registries:
             "size": len(document.data),
         }
         return {"Descriptor": descriptor, "Platforms": msgspec.to_builtins(platforms)}
+
+    def download(self, url: str) -> AsyncIterator[bytes]:
+        """The bytes at a web address, for an import. Raises ``InvalidParameter`` at once."""
+        return download.fetch(self.transport, url if "://" in url else f"http://{url}")
 
     async def close(self) -> None:
         """End all connections."""

@@ -22,7 +22,7 @@ from firkin.types import base
 from firkin.types import image as types
 
 _ATTESTATION = "vnd.docker.reference.type"
-_SUBJECT = "vnd.docker.reference.digest"
+SUBJECT = "vnd.docker.reference.digest"
 _PREDICATE = "in-toto.io/predicate-type"
 _IN_TOTO = "application/vnd.in-toto+json"
 _MAX_STATEMENT = 64 << 20
@@ -166,7 +166,7 @@ class Variants:
         unpacked = 0
         if notes.get(_ATTESTATION) == "attestation-manifest":
             shown["Kind"] = "attestation"
-            shown["AttestationData"] = {"For": notes.get(_SUBJECT, "")}
+            shown["AttestationData"] = {"For": notes.get(SUBJECT, "")}
             manifest = self._manifest(item.digest)
             shown["Available"] = manifest is not None
             content += self._present(manifest.layers) if manifest is not None else 0
@@ -206,7 +206,7 @@ class Variants:
         found: list[dict[str, Any]] = []
         for member in self.members(image):
             notes = member.descriptor.annotations or {}
-            if notes.get(_SUBJECT) != image.manifest:
+            if notes.get(SUBJECT) != image.manifest:
                 continue
             manifest = self._manifest(member.descriptor.digest)
             for item in manifest.layers if manifest is not None else ():
@@ -224,7 +224,7 @@ class Variants:
         """Digests of the attestation manifests about an image, and of what they hold."""
         found: set[str] = set()
         for member in self.members(image):
-            if (member.descriptor.annotations or {}).get(_SUBJECT) == image.manifest:
+            if (member.descriptor.annotations or {}).get(SUBJECT) == image.manifest:
                 found.add(member.descriptor.digest)
                 manifest = self._manifest(member.descriptor.digest)
                 if manifest is not None:

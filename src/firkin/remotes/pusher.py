@@ -7,10 +7,11 @@ breaks, the registry is asked how much it has, and gets the rest.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import urllib.parse
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import aiohttp
 
@@ -105,7 +106,7 @@ class Pusher:
             except failures.TryAgain as trouble:
                 last = trouble.error
             except errdefs.System as error:
-                if "413" not in str(error) or self._pieces:
+                if "413" not in str(error) or upload.pieces:
                     raise
                 self._pieces = True
                 continue
@@ -152,6 +153,17 @@ class Pusher:
         return digest
 
 
+async def _close(stream: AsyncIterator[bytes]) -> None:
+    """End a source, which a request that has just been given up may still be reading."""
+    assert isinstance(stream, AsyncGenerator)
+    for _ in range(200):
+        try:
+            await stream.aclose()
+            return
+        except RuntimeError:
+            await asyncio.sleep(0.05)
+
+
 class _Upload:
     """One upload session: where it is at the registry, and how far."""
 
@@ -162,7 +174,7 @@ class _Upload:
         self.at = 0
         self._talk = talk
         self._scopes = scopes
-        self._pieces = pieces
+        self.pieces = pieces
         self._location = ""
         self._hash = hashlib.sha256()
         self._hashed = 0
@@ -192,7 +204,7 @@ class _Upload:
                 if ended:
                     return
         finally:
-            await stream.aclose()  # type: ignore[attr-defined]
+            await _close(stream)
 
     async def _patch(self, stream: AsyncIterator[bytes], size: int, advance: Advance) -> bool:
         """One PATCH: all that is left, or a piece of it. Tells whether the stream has ended."""
@@ -210,7 +222,7 @@ class _Upload:
             ended = True
 
         data: AsyncIterator[bytes] | bytes = body()
-        if self._pieces:
+        if self.pieces:
             piece = bytearray()
             async for chunk in body():
                 piece += chunk

@@ -109,7 +109,7 @@ def test_images_filters(config: pathlib.Path, capsys: pytest.CaptureFixture[str]
     with _engine(config, {"GET /images/json": []}) as engine:
         engine.run("images", "-a", "-f", "label=a=b", "-f", "label=c", "-f", "dangling=true", "x")
         assert engine.run("images", "-f", "bad") == 125
-        assert engine.run("images", "--tree") == 1
+        assert engine.run("images", "--tree", "-q") == 1
     ((_, _, query, _),) = engine.requests
     assert query["all"] == ["1"]
     assert json.loads(query["filters"][0]) == {

@@ -8,7 +8,7 @@ import pytest
 
 from firkin import errdefs
 from firkin.content import local
-from firkin.images import catalog, filters, remove
+from firkin.images import catalog, filters, remove, variants
 from firkin.store import db
 
 RUNNING = remove.User("c" * 64, True)
@@ -36,7 +36,8 @@ async def rm(
     known: catalog.Catalog, name: str, *users: remove.User, force: bool = False
 ) -> list[str]:
     events: list[str] = []
-    remover = remove.Remover(known, lambda action, image, attributes: events.append(action))
+    others = variants.Variants(known, known._store)
+    remover = remove.Remover(known, others, lambda action, image, attributes: events.append(action))
     items = await remover.remove(name, force, False, lambda image: users)
     shown = [item.untagged or item.deleted for item in items]
     assert events == ["untag" if item.untagged else "delete" for item in items]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +23,8 @@ async def list_images(one: call.Call) -> web.StreamResponse:
     wanted = filters.Filters.parse(one.text("filters"), known.LIST).values
     found = one.core.images.list(wanted, all=one.flag("all"))
     shown: list[dict[str, Any]] = [base.to_builtins(summary) for summary in found]
+    if one.flag("manifests"):
+        shown = await one.core.images.describe(found, engine.users(one.core))
     if one.flag("shared-size"):
         usage = await one.core.images.usage()
         for item in shown:
@@ -42,13 +45,11 @@ async def create_image(one: call.Call) -> web.StreamResponse:
 
 async def _import(one: call.Call) -> web.StreamResponse:
     source = one.text("fromSrc")
+    stream = one.stream()
     if source != "-":
-        raise errdefs.NotImplemented(
-            f"cannot import from {source!r}: this version imports from the request's body only: "
-            "download the archive and pass it as a file or through '-'"
-        )
+        stream = one.core.images.registries.download(source)
     made = await one.core.images.import_(
-        one.stream(),
+        stream,
         repository=one.text("repo"),
         tag=one.text("tag"),
         message=one.text("message"),
@@ -64,7 +65,8 @@ async def _import(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/images/load", stream=True)
 async def load_images(one: call.Call) -> web.StreamResponse:
     """ImageLoad."""
-    messages = one.core.images.load(one.stream())
+    platforms = [text for text in one.texts("platform") if text]
+    messages = one.core.images.load(one.stream(), platforms)
     first = [message async for message in messages]  # all of the archive is in before any is said
     response = await call.begin(one)
     for message in first:
@@ -73,8 +75,11 @@ async def load_images(one: call.Call) -> web.StreamResponse:
     return response
 
 
-async def _send(one: call.Call, names: list[str]) -> web.StreamResponse:
-    pieces = one.core.images.save(names)
+async def _send(
+    one: call.Call, names: list[str], without: tuple[str, ...] = ()
+) -> web.StreamResponse:
+    platforms = [text for text in one.texts("platform") if text]
+    pieces = one.core.images.save(names, platforms, without)
     response = await call.begin(one, "application/x-tar")
     async for piece in pieces:
         await response.write(piece)
@@ -91,6 +96,36 @@ async def save_images(one: call.Call) -> web.StreamResponse:
     return await _send(one, names)
 
 
+class _Thin(base.Wire):
+    names: list[str]
+    without: list[str] = []
+
+
+@ROUTES.add("POST", "/firkin/images/get", stream=True)
+async def save_without(one: call.Call) -> web.StreamResponse:
+    """ImageGetAll without layers that the reader has (an operation of this engine's own)."""
+    wanted = await one.json(_Thin)
+    return await _send(one, wanted.names, tuple(wanted.without))
+
+
+@ROUTES.add("GET", "/firkin/images/layers")
+async def stored_layers(one: call.Call) -> web.StreamResponse:
+    """The digests of an image's layers as they are stored (an operation of this engine's own)."""
+    images = one.core.images
+    image = images.resolve(one.text("name"))
+    manifest = await asyncio.to_thread(images.catalog.manifest, image)
+    return call.reply([layer.digest for layer in manifest.layers])
+
+
+@ROUTES.add("POST", "/firkin/blobs/missing")
+async def missing_blobs(one: call.Call) -> web.StreamResponse:
+    """Which of the digests in the body are not here (an operation of this engine's own)."""
+    digests = await one.json(list[str])
+    store = one.core.images.content
+    found = await asyncio.to_thread(lambda: [d for d in digests if not store.exists(d)])
+    return call.reply(found)
+
+
 @ROUTES.add("GET", "/images/{name...}/get", stream=True)
 async def save_image(one: call.Call) -> web.StreamResponse:
     """ImageGet."""
@@ -100,7 +135,12 @@ async def save_image(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/images/{name...}/json")
 async def inspect_image(one: call.Call) -> web.StreamResponse:
     """ImageInspect."""
-    shown = await one.core.images.inspect(one.var("name"))
+    shown = await one.core.images.inspect(
+        one.var("name"),
+        platform=one.text("platform"),
+        manifests=one.flag("manifests"),
+        users=engine.users(one.core),
+    )
     if one.version < (1, 44):
         shown["VirtualSize"] = shown["Size"]
     return call.reply(shown)
@@ -109,7 +149,20 @@ async def inspect_image(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/images/{name...}/history")
 async def image_history(one: call.Call) -> web.StreamResponse:
     """ImageHistory."""
-    return call.reply(await one.core.images.history(one.var("name")))
+    found = await one.core.images.history(one.var("name"), one.text("platform"))
+    return call.reply(found)
+
+
+@ROUTES.add("GET", "/images/{name...}/attestations")
+async def image_attestations(one: call.Call) -> web.StreamResponse:
+    """ImageAttestations."""
+    platforms = one.texts("platform")
+    if len(platforms) > 1:
+        raise errdefs.InvalidParameter("give one platform: several are not supported")
+    found = await one.core.images.attestations(
+        one.var("name"), "".join(platforms), one.texts("type"), one.flag("statement")
+    )
+    return call.reply(found)
 
 
 @ROUTES.add("POST", "/images/{name...}/tag")
@@ -144,6 +197,7 @@ async def remove_image(one: call.Call) -> web.StreamResponse:
         engine.in_use(one.core),
         force=one.flag("force"),
         noprune=one.flag("noprune"),
+        platforms=[text for text in one.texts("platforms") if text],
     )
     return call.reply(items)
 

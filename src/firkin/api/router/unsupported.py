@@ -11,7 +11,6 @@ ROUTES = routes.Routes()
 
 _OPERATIONS = {
     "sessions of BuildKit": ["POST /session", "POST /grpc"],
-    "image attestations": ["GET /images/{name...}/attestations"],
     "managed plugins": [
         "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull",
         "GET /plugins/{name...}/json", "DELETE /plugins/{name...}",

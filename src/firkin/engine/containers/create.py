@@ -43,8 +43,7 @@ async def create(
     if not request.image:
         raise errdefs.InvalidParameter("invalid create request: no image given")
     bare = registry.check_name(name) if name else ""
-    found = core.images.resolve(request.image)
-    _check_platform(found, platform)
+    found = core.images.resolve(request.image, platform)
     try:
         created, warnings = await _checked(core, request, found, bare)
     except errdefs.NotFound as error:
@@ -226,20 +225,6 @@ def check(core: engine.Core, config: container.Config, host: container.HostConfi
     )
     security.parse(host.security_opt, apparmor_available=core.host.apparmor)
     return warnings
-
-
-def _check_platform(found: image.Image, platform: str) -> None:
-    if not platform:
-        return
-    words = platform.split("/")
-    if len(words) > 3 or not all(words):
-        raise errdefs.InvalidParameter(f'"{platform}" is an invalid platform: use OS[/ARCH]')
-    has = (found.config.os or "linux", found.config.architecture)
-    if words[0] != has[0] or (len(words) > 1 and found.config.architecture != words[1]):
-        raise errdefs.NotFound(
-            f"image was found but its platform ({'/'.join(has)}) does not match the specified "
-            f"platform ({platform})"
-        )
 
 
 def _volumes_from(

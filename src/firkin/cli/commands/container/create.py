@@ -56,7 +56,7 @@ def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> s
         try:
             created = _create(cli, values, request, platform)
         except api.APIError as error:
-            if error.status != 404 or "No such image" not in error.message or policy != "missing":
+            if error.status != 404 or policy != "missing":
                 raise
             cli.warn(f"Unable to find image '{_with_tag(image)}' locally")
             _pull(cli, image, platform, values.flag("quiet"))

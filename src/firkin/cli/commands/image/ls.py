@@ -60,10 +60,7 @@ RAW = (
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Ask for the images and show them."""
     if values.flag("tree"):
-        raise errors.CliError(
-            "--tree is not supported: this engine keeps one platform of an image; "
-            "use image ls without it"
-        )
+        return _tree(cli, values, args)
     quiet, digests = values.flag("quiet"), values.flag("digests")
     fmt = common.list_format(cli, values, "imagesFormat", quiet=quiet)
     filters = common.filters(values.items("filter"))
@@ -80,6 +77,22 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     trunc = not values.flag("no-trunc")
     rows = (row(image, *name, trunc) for image, name in names)
     formatter.render(rows, fmt, sys.stdout, columns=COLUMNS)
+    return 0
+
+
+def _tree(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
+    for name in ("quiet", "digests", "format"):
+        if values.changed(name):
+            raise errors.CliError(f"--{name} does not go together with --tree")
+    filters = common.filters(values.items("filter"))
+    if args:
+        filters.setdefault("reference", []).append(args[0])
+    found = images.list_images(
+        cli.client, show_all=values.flag("all"), filters=filters, manifests=True
+    )
+    from firkin.cli.commands.image import tree
+
+    tree.show(found, trunc=not values.flag("no-trunc"))
     return 0
 
 

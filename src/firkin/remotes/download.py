@@ -1,0 +1,40 @@
+"""A file from a web server, for imports from a URL."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import AsyncIterator
+
+import aiohttp
+import yarl
+
+from firkin import errdefs
+from firkin.remotes import failures, transport
+
+
+def fetch(carrier: transport.Transport, url: str) -> AsyncIterator[bytes]:
+    """The bytes at ``url``, through the engine's proxies. Redirects are followed.
+
+    Raises ``InvalidParameter`` at once for what is no web address; what the server does wrong
+    raises from the iterator.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise errdefs.InvalidParameter(
+            f"cannot import from {url!r}: it is neither '-' nor an http or https URL"
+        )
+    return _stream(carrier, url, parts.netloc.rpartition("@")[2])
+
+
+async def _stream(carrier: transport.Transport, url: str, host: str) -> AsyncIterator[bytes]:
+    what = f"downloading {url}"
+    try:
+        async with carrier.session(None).get(
+            yarl.URL(url), proxy=carrier.settings.proxy(url) or None, max_redirects=5
+        ) as response:
+            if response.status != 200:
+                raise errdefs.System(f"{what}: the server answered with status {response.status}")
+            async for chunk in response.content.iter_any():
+                yield chunk
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise failures.from_exception(error, host, what) from error
