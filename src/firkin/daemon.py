@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import functools
+import gc
 import hashlib
 import logging
 import os
@@ -263,6 +264,8 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     loop.add_signal_handler(signal.SIGUSR1, stacks.dump, config.exec_root)
     hooks: list[reload.Hook] = [functools.partial(_change_runtimes, core), api.reload]
     loop.add_signal_handler(signal.SIGHUP, functools.partial(reload.reload, core, words, hooks))
+    gc.collect()
+    gc.freeze()  # modules and what was restored stay: no collection needs to look at them again
     core.events.publish("daemon", "start", core.engine_id, {"name": core.host.hostname})
     systemd.notify("READY=1", f"MAINPID={os.getpid()}")
     await stopping.wait()
