@@ -16,7 +16,6 @@ build uses it. All is in memory; changes go to the database first.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import hashlib
 import secrets
@@ -41,6 +40,13 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
+class _Pin:
+    """A snapshot that somebody holds, by its present name. Compared by identity."""
+
+    def __init__(self, snapshot: str) -> None:
+        self.snapshot = snapshot
+
+
 class Cache:
     """See the module's description. Make one, then ``await load()``."""
 
@@ -48,7 +54,7 @@ class Cache:
         self._db = database
         self.records: dict[str, Record] = {}
         self._keys: dict[str, str] = {}
-        self._pins: collections.Counter[str] = collections.Counter()
+        self._pins: list[_Pin] = []
         self._touched: set[str] = set()
         self.naming = asyncio.Lock()
 
@@ -59,23 +65,22 @@ class Cache:
 
     def roots(self) -> Iterator[str]:
         """Snapshots that must stay."""
-        yield from self._pins
+        yield from [pin.snapshot for pin in self._pins]
         yield from [record.snapshot for record in self.records.values() if record.snapshot]
 
     @contextlib.contextmanager
     def pinned(self, snapshot: str) -> Iterator[None]:
         """Keep a snapshot that has no record (yet), such as a base image's."""
-        self._pins[snapshot] += 1
+        pin = _Pin(snapshot)
+        self._pins.append(pin)
         try:
             yield
         finally:
-            self._pins[snapshot] -= 1
-            if not self._pins[snapshot]:
-                del self._pins[snapshot]
+            self._pins.remove(pin)
 
     def in_use(self, record: Record) -> bool:
         """Whether a build that runs now holds the record's snapshot or its own id."""
-        return record.id in self._pins or (bool(record.snapshot) and record.snapshot in self._pins)
+        return any(pin.snapshot in (record.id, record.snapshot or "-") for pin in self._pins)
 
     def find(self, key: str) -> Record | None:
         """The record that a key leads to, noted as used."""
@@ -111,8 +116,9 @@ class Cache:
         for record in self.records.values():
             if record.snapshot == old:
                 record.snapshot, record.diff_id = new, diff_id
-        if old in self._pins:
-            self._pins[new] += self._pins.pop(old)
+        for pin in self._pins:
+            if pin.snapshot == old:
+                pin.snapshot = new
 
     async def remove(self, records: Iterable[Record]) -> None:
         """Forget records. Their snapshots are garbage then, unless others need them."""
