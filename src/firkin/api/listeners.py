@@ -17,6 +17,8 @@ from firkin.linux import systemd
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
+DEFAULT_GROUP = "docker"
+"""The group that need not exist."""
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 """A TCP client that has vanished without a word is noticed after a minute."""
@@ -160,7 +162,14 @@ def _give_to(path: str, group: str) -> None:
     try:
         gid = grp.getgrnam(group).gr_gid
     except KeyError:
-        log.info("group %s does not exist: %s is for root alone", group, path)
-        return
+        if group.isdecimal() and int(group) < 2**32 - 1:
+            gid = int(group)
+        elif group == DEFAULT_GROUP:
+            log.info("group %s does not exist: %s is for root alone", group, path)
+            return
+        else:
+            raise errdefs.InvalidParameter(
+                f"--group {group}: there is no such group: make it with groupadd, or give another"
+            ) from None
     os.chown(path, 0, gid)
     os.chmod(path, 0o660)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -76,6 +78,19 @@ def test_hosts_that_are_not_served(home: Engine) -> None:
         done = subprocess.run(_words(home, "-H", host), capture_output=True, timeout=30)
         assert done.returncode == 1
         assert host.encode() in done.stderr
+
+
+def test_whose_the_socket_is(home: Engine) -> None:
+    for group, gid in (("daemon", grp.getgrnam("daemon").gr_gid), ("4711", 4711), ("", 0)):
+        home.start("--group", group)
+        found = home.socket.stat()
+        assert (found.st_uid, found.st_gid) == (0, gid)
+        assert stat.S_IMODE(found.st_mode) == (0o660 if gid else 0o600)
+        home.end()
+        assert not home.socket.exists()
+    done = subprocess.run(_words(home, "--group", "nobodyhas", "-H", home.host),
+                          capture_output=True, timeout=30)  # fmt: skip
+    assert (done.returncode, b"--group nobodyhas" in done.stderr) == (1, True)
 
 
 def test_reload(home: Engine) -> None:
