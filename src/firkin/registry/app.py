@@ -7,7 +7,7 @@ import time
 
 from aiohttp import web
 
-from firkin.registry import accesslog, call, core, errors, metrics, routes
+from firkin.registry import accesslog, call, core, errors, metrics, proxy, routes
 from firkin.registry.access import access
 from firkin.registry.web import render
 
@@ -23,17 +23,20 @@ _HEADERS = {
 class App:
     """Answers requests for one registry."""
 
-    def __init__(self, registry: core.Registry, lines: accesslog.AccessLog) -> None:
+    def __init__(
+        self, registry: core.Registry, lines: accesslog.AccessLog, cache: proxy.Proxy | None
+    ) -> None:
         self._registry = registry
         self._access = access.Access(registry)
         self._lines = lines
+        self._proxy = cache
         self.server = web.Server(
             self._handle, access_log=None, read_bufsize=_READ_BUFFER, auto_decompress=False
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
-        one = call.Call(self._registry, self._access, request)
+        one = call.Call(self._registry, self._access, self._proxy, request)
         label = "none"
         try:
             match = routes.find(request.method, request.path)
@@ -54,6 +57,10 @@ class App:
     async def _admit(self, one: call.Call, action: str) -> None:
         if action == "public" or (action == "metrics" and self._registry.config.public_metrics):
             return
+        if action == "push" and self._proxy is not None:
+            raise errors.Failure(
+                "UNSUPPORTED", "this registry is a cache of another one: push there"
+            )
         if action in ("page", "login"):
             one.identity = await self._access.visit(one.request, named=action == "login")
             return

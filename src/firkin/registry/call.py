@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from firkin.registry import core, errors
+from firkin.registry import core, errors, proxy
 from firkin.registry.access import access, rights
 
 
@@ -17,11 +17,12 @@ class Call:
     """A request whose route is known. ``name`` is the repository, ``last`` the path's last part."""
 
     def __init__(
-        self, registry: core.Registry, door: access.Access, request: web.BaseRequest,
-        name: str = "", last: str = "",
+        self, registry: core.Registry, door: access.Access, cache: proxy.Proxy | None,
+        request: web.BaseRequest, name: str = "", last: str = "",
     ) -> None:  # fmt: skip
         self.registry = registry
         self.access = door
+        self.proxy = cache
         self.identity = door.anonymous
         self.request = request
         self.name = name

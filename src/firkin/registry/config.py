@@ -93,6 +93,20 @@ class GC(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: list[Retention] = []
 
 
+class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[proxy]``: be a pull-through cache of this registry. Nothing can be pushed then."""
+
+    upstream: str = ""
+    """``https://HOST[:PORT]``."""
+    username: str = ""
+    password: str = ""
+    ttl: float = 3600.0
+    """Seconds after which a tag is compared with the upstream again."""
+    expire_days: float = 30.0
+    """Days after which what nobody pulled is dropped; 0 for never."""
+    timeout: float = 30.0
+
+
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[[notifications]]``: where pushes and deletions are told to."""
 
@@ -122,6 +136,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uploads: Uploads = Uploads()
     auth: Auth = Auth()
     gc: GC = GC()
+    proxy: Proxy = Proxy()
     notifications: list[Endpoint] = []
 
     def worker_count(self) -> int:
@@ -149,6 +164,8 @@ def convert(tables: dict[str, Any], source: str = "the configuration") -> Config
     for text in (made.auth.realm, made.auth.service):
         if not text.isascii() or not text.isprintable() or '"' in text or "\\" in text:
             raise errdefs.InvalidParameter(f"{source}: {text!r} cannot be part of a header")
+    if made.proxy.upstream and not made.proxy.upstream.startswith(("http://", "https://")):
+        raise errdefs.InvalidParameter(f"{source}: proxy.upstream is not http(s)://HOST[:PORT]")
     if made.auth.mode == "htpasswd" and not made.auth.htpasswd:
         raise errdefs.InvalidParameter(f"{source}: auth.htpasswd names no file")
     return made

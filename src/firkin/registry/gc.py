@@ -30,7 +30,7 @@ import msgspec
 from firkin import errdefs
 from firkin.registry import config, core, db
 from firkin.registry.access import rights
-from firkin.registry.index import blobs, manifests, repositories, tags, uploads
+from firkin.registry.index import blobs, cached, manifests, repositories, tags, uploads
 
 T = TypeVar("T")
 
@@ -87,6 +87,8 @@ class Collector:
 
     async def run(self) -> Report:
         """Do all steps; those that are done stay done when a later one fails."""
+        if self._registry.config.proxy.upstream:
+            await self._expire_cached()
         last = ""
         while names := await self._index.read(_names, last):
             for name in names:
@@ -98,6 +100,13 @@ class Collector:
         await self._uploads()
         self.report.repositories = await self._index.write(repositories.drop_empty)
         return self.report
+
+    async def _expire_cached(self) -> None:
+        days = self._registry.config.proxy.expire_days
+        before = self._now - days * _DAY
+        while days and (gone := await self._index.write(cached.expire, before, _BATCH)):
+            self.report.tags += [name for name in gone if "@" not in name]
+            self.report.manifests += [name for name in gone if "@" in name]
 
     async def _repository(self, name: str) -> None:
         if self._settings.retention:

@@ -64,7 +64,8 @@ async def scrub(registry: core.Registry, *, repair: bool = False) -> Report:
             if names.digest_of(content, digest.partition(":")[0]) != digest:
                 report.problems.append(f"manifest {digest}: its bytes have another digest")
         last = bodies[-1][0]
-    report.problems += await registry.db.read(_dangling)
+    if not registry.config.proxy.upstream:  # a cache is not complete
+        report.problems += await registry.db.read(_dangling)
     return report
 
 

@@ -22,7 +22,7 @@ import uvloop
 from prometheus_client import multiprocess
 
 from firkin import errdefs
-from firkin.registry import accesslog, app, config, core, jobs
+from firkin.registry import accesslog, app, config, core, jobs, proxy
 from firkin.registry.access import passwords
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,8 @@ async def _work(sockets: list[socket.socket], settings: config.Config, number: i
     """One worker, until it gets a signal. The first one does the registry's own jobs."""
     registry = core.Registry(settings)
     lines = accesslog.AccessLog(settings.access_log)
-    application = app.App(registry, lines)
+    cache = proxy.Proxy(registry) if settings.proxy.upstream else None
+    application = app.App(registry, lines, cache)
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,6 +105,8 @@ async def _work(sockets: list[socket.socket], settings: config.Config, number: i
     for server in servers:
         server.close()
     await application.server.shutdown(GRACE)
+    if cache is not None:
+        await cache.close()
     lines.close()
     registry.close()
 

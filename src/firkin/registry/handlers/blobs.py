@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from firkin.registry import call, names, send
+from firkin.registry import call, errors, names, proxy, send
 from firkin.registry.index import blobs
 
 _FOREVER = "max-age=31536000, immutable"
@@ -14,7 +14,12 @@ async def get(one: call.Call) -> web.StreamResponse:
     """GET and HEAD: the blob, or the range of it that is asked for."""
     registry = one.registry
     digest = names.digest(one.last)
-    found = await registry.blob(one.name, digest)
+    try:
+        found = await registry.blob(one.name, digest)
+    except errors.Failure:
+        if one.proxy is None:
+            raise
+        return await _fetched(one, one.proxy, digest)
     headers = {
         "Docker-Content-Digest": digest,
         "Content-Type": "application/octet-stream",
@@ -47,6 +52,27 @@ async def get(one: call.Call) -> web.StreamResponse:
             )  # fmt: skip
     reader = await registry.run(registry.storage.open, digest, part.start, part.length)
     return await send.send(one.request, response, reader, part, registry.pool)
+
+
+async def _fetched(one: call.Call, cache: proxy.Proxy, digest: str) -> web.StreamResponse:
+    """A blob that a cache does not have yet."""
+    if one.head:
+        size = await cache.size(one.name, digest)
+    else:
+        download = await cache.blob(one.name, digest)
+        size = download.size
+    headers = {
+        "Docker-Content-Digest": digest,
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(size),
+        "ETag": f'"{digest}"',
+    }
+    response = web.StreamResponse(headers=headers)
+    if not one.head:
+        return await cache.send(one.request, response, download)
+    await response.prepare(one.request)
+    await response.write_eof()
+    return response
 
 
 async def delete(one: call.Call) -> web.StreamResponse:

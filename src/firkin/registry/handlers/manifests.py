@@ -15,6 +15,8 @@ _MAX_TAGS = 100
 async def get(one: call.Call) -> web.StreamResponse:
     """GET and HEAD: the manifest exactly as it was pushed."""
     reference = names.reference(one.last)
+    if one.proxy is not None:
+        await one.proxy.manifest(one.name, reference)
     found = await one.registry.db.read(manifests.get, one.name, reference)
     headers = {
         "Docker-Content-Digest": found.digest,

@@ -76,14 +76,16 @@ def get(c: sqlite3.Connection, name: str, reference: str) -> Stored:
 
 def put(
     c: sqlite3.Connection, name: str, digest: str, parsed: manifest.Manifest, content: bytes,
-    tags: tuple[str, ...],
+    tags: tuple[str, ...], *, complete: bool = True,
 ) -> bool:  # fmt: skip
     """Store a manifest and let ``tags`` stand for it; tells whether the repository had it not.
 
-    Everything it refers to has to be in the repository, with the size that it says.
+    Everything it refers to has to be in the repository, with the size that it says, if it is to be
+    ``complete``: in a cache it comes later.
     """
     repository = repositories.ensure(c, name)
-    _check_refs(c, name, repository, parsed)
+    if complete:
+        _check_refs(c, name, repository, parsed)
     now = time.time()
     fresh = resolve(c, repository, digest) is None
     if fresh:
