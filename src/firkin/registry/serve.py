@@ -104,6 +104,7 @@ async def _work(sockets: list[socket.socket], settings: config.Config, number: i
         await asyncio.wait([background])
     for server in servers:
         server.close()
+    application.server.pre_shutdown()  # connections that wait for nothing
     await application.server.shutdown(GRACE)
     if cache is not None:
         await cache.close()

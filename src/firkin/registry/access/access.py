@@ -71,7 +71,7 @@ class Access:
                 "UNAUTHORIZED",
                 f"to {action} {name} is not allowed without a name: log in" if name else "log in",
                 detail=[{"Type": "repository", "Name": name, "Action": action}] if name else None,
-                headers=self.challenge(request, action, name),
+                headers=self.challenge(request, action, name, known=given is not None),
             )
         raise errors.Failure("DENIED", f"user {given.user} may not {action} {name}")
 
@@ -94,8 +94,10 @@ class Access:
             return self.anonymous
         return await self.passwords.current(identity.user)
 
-    def challenge(self, request: web.BaseRequest, action: str, name: str) -> dict[str, str]:
-        """The header that tells a client how to identify itself."""
+    def challenge(
+        self, request: web.BaseRequest, action: str, name: str, *, known: bool = False
+    ) -> dict[str, str]:
+        """The header that tells a client how to identify itself; ``known``: for more than now."""
         settings = self._config.auth
         if not self._bearer:
             return self._basic()
@@ -103,6 +105,8 @@ class Access:
         if name:
             wanted = "pull,push" if action == "push" else action
             text += f',scope="repository:{name}:{wanted}"'
+        if known:
+            text += ',error="insufficient_scope"'
         return {"WWW-Authenticate": text}
 
     def _basic(self) -> dict[str, str]:
