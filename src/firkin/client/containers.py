@@ -75,16 +75,26 @@ def start(
 
 def stop(
     client: api.Client, container: str, *, signal: str = "", timeout: int | None = None
-) -> None:
+) -> str:
+    """Returns the engine's warning, if any."""
     query = {"signal": signal or None, "t": timeout}
-    client.call("POST", _path(container, "stop"), query)
+    return _warning(client, client.request("POST", _path(container, "stop"), query))
+
+
+def _warning(client: api.Client, response: http.Response) -> str:
+    try:
+        return response.headers.get("warning", "").partition('"')[2].rstrip('"')
+    finally:
+        response.read()
+        client.release(response)
 
 
 def restart(
     client: api.Client, container: str, *, signal: str = "", timeout: int | None = None
-) -> None:
+) -> str:
+    """Returns the engine's warning, if any."""
     query = {"signal": signal or None, "t": timeout}
-    client.call("POST", _path(container, "restart"), query)
+    return _warning(client, client.request("POST", _path(container, "restart"), query))
 
 
 def kill(client: api.Client, container: str, signal: str = "") -> None:

@@ -17,7 +17,7 @@ import signal
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import health, model, release, remove, specs, supervise, views
+from firkin.engine.containers import health, links, model, release, remove, specs, supervise, views
 from firkin.linux import cgroup, pidfd
 from firkin.linux import mount as kernel
 from firkin.runtime import conmon, runtime
@@ -60,7 +60,7 @@ async def restore(core: engine.Core) -> None:
     await rootfs.remove_orphans(core, {container.id for container in core.containers})
     for container in core.containers:
         await core.logs.resume(core, container)
-    for container in core.containers:
+    for container in links.ordered(core, core.containers):
         await _settle(core, container, wanted=container.id in again)
     core.tasks.spawn(_remove_ended(core), "removal of ended --rm containers")
 

@@ -90,19 +90,28 @@ async def start_container(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/stop")
 async def stop_container(one: call.Call) -> web.StreamResponse:
     """ContainerStop."""
-    await stop.stop(
+    slow = await stop.stop(
         one.core, _subject(one), timeout=one.number("t"), stop_signal=one.text("signal")
     )
-    return call.empty()
+    return _warned(slow)
+
+
+def _warned(warning: str) -> web.StreamResponse:
+    """An empty answer with a warning (RFC 9111, 5.5), if there is one."""
+    response = call.empty()
+    if warning:
+        printable = "".join(c if " " <= c < "\x7f" and c not in '"\\' else "?" for c in warning)
+        response.headers["Warning"] = f'299 firkin "{printable}"'
+    return response
 
 
 @ROUTES.add("POST", "/containers/{id}/restart")
 async def restart_container(one: call.Call) -> web.StreamResponse:
     """ContainerRestart."""
-    await restart.restart(
+    slow = await restart.restart(
         one.core, _subject(one), timeout=one.number("t"), stop_signal=one.text("signal")
     )
-    return call.empty()
+    return _warned(slow)
 
 
 @ROUTES.add("POST", "/containers/{id}/kill")

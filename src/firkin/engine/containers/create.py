@@ -16,6 +16,7 @@ from firkin.engine.containers import (
     emit,
     healthcheck,
     limits,
+    links,
     model,
     mounts,
     netmode,
@@ -211,6 +212,7 @@ def check(core: engine.Core, config: container.Config, host: container.HostConfi
     limits.refuse_unsupported(config, host)
     host.network_mode = netmode.network_of(host.network_mode)
     netmode.check(config, host)
+    links.check(core, host)
     limits.fill_defaults(core, host)
     limits.check_modes(core, host)
     healthcheck.validate(config.healthcheck)

@@ -166,6 +166,16 @@ def _loopback(text: str) -> bool:
         return True
 
 
+def read(directory: str, name: str) -> str:
+    """The text of one of the files; "" when it is not there."""
+    path = os.path.join(directory, name)
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
 def write(directory: str, name: str, text: str) -> str:
     """Write one of the files in place, keeping the inode that may be bound; returns its path."""
     path = os.path.join(directory, name)

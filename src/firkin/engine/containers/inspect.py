@@ -12,6 +12,7 @@ from firkin.engine import rootfs
 from firkin.engine.containers import (
     clock,
     healthcheck,
+    links,
     logkeeper,
     model,
     mounts,
@@ -163,6 +164,7 @@ def _host_config(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     shown["MaskedPaths"] = masked or None
     shown["ReadonlyPaths"] = readonly or None
     shown["LogConfig"]["Config"] = host.log_config.config or {}
+    shown["Links"] = links.shown(subject)
     shown["PortBindings"] = shown["PortBindings"] or {}
     shown["Isolation"] = ""
     for key in ("Mounts", "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init"):

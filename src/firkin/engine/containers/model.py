@@ -200,7 +200,8 @@ class Container:
 
     def finish_removal_waiters(self, error: str = "") -> None:
         """Tell those who wait for the container to be gone."""
-        waiters, self.removal_waiters = self.removal_waiters, []
+        waiters = self.removal_waiters + self.exit_waiters
+        self.removal_waiters, self.exit_waiters = [], []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result((self.state.exit_code, error))

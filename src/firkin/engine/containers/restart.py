@@ -15,10 +15,12 @@ async def restart(
     *,
     timeout: int | None = None,
     stop_signal: str = "",
-) -> None:
-    """Stop, if need be, and start again. Raises as those two do."""
+) -> str:
+    """Stop, if need be, and start again. Returns and raises as those two do."""
+    slow = ""
     with contextlib.suppress(errdefs.NotModified):
-        await stop.stop(core, container, timeout=timeout, stop_signal=stop_signal)
+        slow = await stop.stop(core, container, timeout=timeout, stop_signal=stop_signal)
     with contextlib.suppress(errdefs.NotModified):
         await start.start(core, container)
     emit.container(core, container, "restart")
+    return slow

@@ -8,7 +8,7 @@ from typing import Any
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import filters, model, mounts, netmode, rootfiles
+from firkin.engine.containers import filters, links, model, mounts, netmode, rootfiles
 from firkin.linux import cgroup, cgroupdriver, descriptors
 from firkin.oci import capabilities, hostdevs, process, resources, seccomp, spec
 from firkin.oci import user as users
@@ -139,7 +139,8 @@ def build(
         hostname = core.containers.get(shared).record.config.hostname
     elif host.network_mode == "host" and not config.hostname:
         hostname = core.host.hostname
-    env = process.environment(config.env, hostname=hostname, tty=config.tty)
+    env = [*links.environment(core, container), *(config.env or ())]
+    env = process.environment(env, hostname=hostname, tty=config.tty)
     taken = {m.destination for m in record.mounts}
     binds = [mounts.to_runtime(m, sources.get(m.destination, "")) for m in record.mounts]
     binds += [m for m in etc if m.destination not in taken]

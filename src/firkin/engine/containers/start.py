@@ -19,6 +19,7 @@ from firkin.engine.containers import (
     emit,
     etcfiles,
     healthcheck,
+    links,
     model,
     netmode,
     networking,
@@ -42,6 +43,9 @@ async def start(core: engine.Core, container: model.Container) -> None:
     """
     try:
         async with container.lock:
+            if not container.running:
+                container.state.restart_count = 0
+                container.backoff = 0.0
             await locked(core, container)
     except errdefs.NotModified:
         raise
@@ -93,6 +97,7 @@ async def _failed(core: engine.Core, container: model.Container, error: BaseExce
 async def _launch(core: engine.Core, container: model.Container) -> None:
     record = container.record
     container.clean_end = False
+    linked = links.require(core, container)
     chosen = core.runtime(record.runtime)
     bundle = core.bundle(container.id)
     async with contextlib.AsyncExitStack() as undo:
@@ -115,6 +120,10 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
                 f"mode=1777,size={record.host.shm_size}",
             )
         etc = _etc_files(core, container, endpoints)
+        if linked:
+            home = core.home(container.id)
+            text = etcfiles.read(home, "hosts") + links.hosts(core, linked)
+            etcfiles.write(home, "hosts", text)
         document = await asyncio.to_thread(
             specs.build,
             core,
@@ -170,6 +179,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
     container.state = running
     core.supervisor.follow(core, container)
     core.health.begin(core, container)
+    links.refresh(core, container)
 
 
 async def _files(core: engine.Core, container: model.Container, rootfs: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import signal
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import emit, limits, model
-from firkin.linux import pidfd
+from firkin.linux import pidfd, signals
 
 DEFAULT_TIMEOUT = 10
 _KILL_PATIENCE = 10.0
@@ -53,8 +53,10 @@ async def stop(
     *,
     timeout: int | None = None,
     stop_signal: str = "",
-) -> None:
+) -> str:
     """Ask the process to end, and kill it when it has not after ``timeout`` seconds (-1: never).
+
+    Returns why it had to be killed, "" when it had not (or at once, with a timeout of 0).
 
     Raises ``NotModified`` when it does not run, ``InvalidParameter`` for an unknown signal.
     """
@@ -65,7 +67,7 @@ async def stop(
     async with container.lock:
         if await _cancel_restart(core, container):
             emit.container(core, container, "stop")
-            return
+            return ""
         if not container.running:
             raise errdefs.NotModified(f"container {container.name} is already stopped")
         container.state.stopped_by_user = True
@@ -73,7 +75,9 @@ async def stop(
         if container.state.status is model.Status.PAUSED:
             await thaw(core, container)
         _signal(core, container, number)
+    slow = ""
     if not await _ends_within(container, None if timeout < 0 else timeout):
+        slow = _why_slow(container, number, timeout) if timeout else ""
         await _force(core, container)
         if not await _ends_within(container, _KILL_PATIENCE):
             await core.runtime(container.record.runtime).kill_all(container.id)
@@ -84,6 +88,29 @@ async def stop(
                 )
     async with container.lock:  # the clean-up after the exit is done when this is ours
         emit.container(core, container, "stop")
+    if slow:
+        emit.container(core, container, "stop_timeout", reason=slow)
+    return slow
+
+
+def _why_slow(container: model.Container, number: int, timeout: int) -> str:
+    """Why the process has not ended by now, as far as it can be seen."""
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    killed = f"container {container.name} did not end within {timeout} s of {name} and was killed: "
+    command = " ".join(container.record.args)[:60]
+    caught = signals.catches(container.state.pid, number)
+    if caught is None:
+        return ""
+    if caught:
+        return (
+            f"{killed}its first process ({command}) has a handler for {name} but took longer: give "
+            "it more time with --timeout, or see what it waits for"
+        )
+    return (
+        f"{killed}its first process ({command}) has no handler for {name}, and a process that is "
+        "PID 1 is not ended by a signal that it does not handle: run it with --init, or with a "
+        "--stop-signal that it handles"
+    )
 
 
 def _signal(core: engine.Core, container: model.Container, number: int) -> None:

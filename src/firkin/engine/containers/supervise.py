@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, healthcheck, model, release
+from firkin.engine.containers import emit, healthcheck, links, model, release
 from firkin.linux import pidfd
 from firkin.runtime import conmon, runtime
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _FIRST = 0.1
 _LONGEST = 60.0
 _GOOD_RUN = 10.0
+_NEEDED = 100  # looks at those that a container needs and that are to be restarted first
 
 Verb = Callable[[engine.Core, model.Container], Awaitable[None]]
 
@@ -102,16 +103,36 @@ class Supervisor:
 
     async def _again(self, core: engine.Core, container: model.Container) -> None:
         await asyncio.sleep(container.backoff)
+        await _wait_for_needed(core, container)
         async with container.lock:
             if container.state.status is not model.Status.RESTARTING:
+                return
+            if not wants_restart(container, started=True):  # the policy was changed meanwhile
+                container.move(model.Status.EXITED)
+                await core.containers.keep(container)
                 return
             container.state.restart_count += 1
             try:
                 await self._start(core, container)
-            except errdefs.FirkinError:
-                container.move(model.Status.EXITED)
+            except errdefs.FirkinError as error:
+                log.warning("restart of container %s: %s", container.short, error)
                 container.state.finished_at = time.time_ns()
+                again = wants_restart(container) and not container.doomed
+                if not again:
+                    container.move(model.Status.EXITED)
                 await core.containers.keep(container)
+                if again:
+                    container.started_monotonic = time.monotonic()
+                    self.schedule(core, container)
+
+
+async def _wait_for_needed(core: engine.Core, container: model.Container) -> None:
+    """Let those start first that this one needs, if they are about to."""
+    for _ in range(_NEEDED):
+        needed = links.needs(core, container)
+        if not any(other.state.status is model.Status.RESTARTING for other in needed):
+            return
+        await asyncio.sleep(_FIRST)
 
 
 def _or_none(fd: int | None) -> int:
@@ -135,10 +156,14 @@ async def _orphaned(core: engine.Core, container: model.Container) -> runtime.Ex
     return runtime.Exit(code=137, known=False)
 
 
-def wants_restart(container: model.Container) -> bool:
-    """Whether the policy asks for a restart after the exit in the container's state."""
+def wants_restart(container: model.Container, *, started: bool = False) -> bool:
+    """Whether the policy asks for a restart after the exit in the container's state.
+
+    With ``started``, whether it still asks for one that was decided before: a container that the
+    user had stopped may be wanted again because the engine has started.
+    """
     state, policy = container.state, container.record.host.restart_policy
-    if state.stopped_by_user:
+    if state.stopped_by_user and not (started and policy.name == "always"):
         return False
     if policy.name in ("always", "unless-stopped"):
         return True

@@ -27,6 +27,9 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         (values.number(name) for name in ("timeout", "time") if values.changed(name)), None
     )
     signal = values.text("signal")
-    return many.each(
-        args, lambda name: containers.restart(cli.client, name, signal=signal, timeout=timeout)
-    )
+
+    def restart(name: str) -> None:
+        if warning := containers.restart(cli.client, name, signal=signal, timeout=timeout):
+            cli.warn(f"WARNING: {warning}")
+
+    return many.each(args, restart)
