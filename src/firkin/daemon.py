@@ -164,6 +164,13 @@ async def _build(config: configuration.Config) -> engine.Core:
         reserved={"none", *(driver.name for driver in own_logs)},
     )
 
+    networking = extensions.load(
+        extensions.NETWORK_DRIVERS,
+        data_root=config.data_root,
+        exec_root=config.exec_root,
+        reserved={"bridge", "host", "ipvlan", "macvlan", "none", "null", "overlay"},
+    )
+
     def image_event(action: str, image_id: str, attributes: dict[str, str]) -> None:
         events.publish("image", action, image_id, attributes)
 
@@ -196,6 +203,7 @@ async def _build(config: configuration.Config) -> engine.Core:
             ),
             table=_table(config.data_root),
             firewall_rules=config.firewall_rules,
+            kinds={name: kind.network for name, kind in networking.drivers.items()},
         ),
         volumes=volumes.Service(
             database,

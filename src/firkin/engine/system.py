@@ -73,7 +73,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "DriverStatus": [["Backing Filesystem", filesystem_of(config.data_root)]],
         "Plugins": {
             "Volume": core.volumes.names_of_drivers(),
-            "Network": ["bridge", "host", "null"],
+            "Network": core.network.kinds(),
             "Authorization": config.authorization_plugins or None,
             "Log": core.logs.names(),
         },

@@ -148,6 +148,11 @@ def add_macvlan(name: str, parent: int, mode: str, netns: int, mtu: int = 0) -> 
     return _add_above("macvlan", name, parent, data, netns, mtu)
 
 
+def modes(kind: str) -> tuple[str, ...]:
+    """The modes of macvlan or ipvlan."""
+    return tuple(_MACVLAN_MODES if kind == "macvlan" else _IPVLAN_MODES)
+
+
 def add_ipvlan(name: str, parent: int, mode: str, flag: str, netns: int, mtu: int = 0) -> Message:
     """Make an interface that shares the MAC address of ``parent``, in a namespace."""
     data = {

@@ -153,6 +153,10 @@ class Catalog:
                     "another one"
                 )
 
+    def names(self) -> list[str]:
+        """The drivers' names, as ``info`` shows them."""
+        return sorted(self.kinds)
+
     async def _forget(self, network_id: str) -> None:
         await self._db.run(lambda connection: store.delete_network(connection, network_id))
 

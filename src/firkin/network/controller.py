@@ -39,8 +39,8 @@ from firkin.network import (
     views,
 )
 from firkin.network import driver as drivers
+from firkin.network.drivers import above, host, none, shared
 from firkin.network.drivers import bridge as bridge_driver
-from firkin.network.drivers import host, none, shared
 from firkin.network.resolver import protocol
 from firkin.store import db as database
 from firkin.store import networks as store
@@ -56,7 +56,7 @@ class Controller:
 
     ``table`` is the name of the engine's own nftables table, ``firewall_rules`` a file with the
     administrator's rules in it; ``exec_root`` holds the namespaces' files. A bridge of the name
-    ``none`` means: no default bridge.
+    ``none`` means: no default bridge. ``kinds`` make drivers beside our own, by their names.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Controller:
         bridge: bridge_driver.BridgeConfig,
         table: str,
         firewall_rules: str = "",
+        kinds: Mapping[str, catalog.Factory] | None = None,
     ) -> None:
         bridge.check()
         self._db = db
@@ -90,8 +91,11 @@ class Controller:
             self._firewall,
             {
                 "bridge": lambda stored: bridge_driver.BridgeDriver(stored, bridge, self._host),
+                "ipvlan": lambda stored: above.AboveDriver(stored, bridge.pools, self._host),
+                "macvlan": lambda stored: above.AboveDriver(stored, bridge.pools, self._host),
                 "host": host.HostDriver,
                 "null": none.NoneDriver,
+                **(kinds or {}),
             },
             self.users,
         )
@@ -412,6 +416,10 @@ class Controller:
         Raises ``NotFound``, or ``InvalidParameter`` for a beginning that fits several.
         """
         return self._catalog.driver(reference)
+
+    def kinds(self) -> list[str]:
+        """The names of all network drivers."""
+        return self._catalog.names()
 
     def networks(self) -> list[types.Network]:
         """All networks, without their containers, as NetworkList shows them."""

@@ -24,6 +24,10 @@ to end the interface.
 The controller serialises calls for one container; a driver must allow calls for different ones at
 the same time. Drivers neither read nor write the database: the controller does, and keeps
 ``stored`` as the driver leaves it after ``start``.
+
+A driver from another package (``firkin.extensions``, the group ``firkin.network_drivers``) is made
+of two objects: a :class:`Kind`, one for the engine, whose ``network`` makes a Driver for each
+network that names it. ``firkin.conformance.networks`` tests the drivers that it makes.
 """
 
 from __future__ import annotations
@@ -98,3 +102,12 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Let go of what belongs to this process; change nothing that a container uses."""
+
+
+class Kind(Protocol):
+    """What makes the networks of one driver. ``name`` is that of the driver."""
+
+    name: str
+
+    def network(self, stored: store.StoredNetwork) -> Driver:
+        """The driver of one network. Raises ``InvalidParameter`` for options that cannot be."""
