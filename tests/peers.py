@@ -21,6 +21,16 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def wait_for(port: int) -> None:
+    """Until somebody listens on a loopback port."""
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        assert time.monotonic() < deadline, f"nobody listens on port {port}"
+        time.sleep(0.05)
+
+
 class Registry:
     """A running docker-registry. ``host`` is what goes before an image's name."""
 
@@ -77,13 +87,8 @@ def registry(
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None, (directory / "log").read_text()
-            assert time.monotonic() < deadline, "docker-registry does not answer"
-            time.sleep(0.05)
+        wait_for(port)
+        assert process.poll() is None, (directory / "log").read_text()
         yield Registry(directory, f"{hostname}:{port}", process)
     finally:
         process.kill()
