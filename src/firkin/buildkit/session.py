@@ -176,9 +176,10 @@ def _told(method: str) -> Iterator[None]:
 
 
 class Sessions:
-    """All sessions of an engine, by id."""
+    """All sessions of an engine, by id. ``patience``: seconds to wait for one that is announced."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self._sessions: dict[str, Session] = {}
         self._changed = asyncio.Condition()
 
@@ -222,7 +223,7 @@ class Sessions:
 
         async with self._changed:
             try:
-                await asyncio.wait_for(self._changed.wait_for(there), _PATIENCE)
+                await asyncio.wait_for(self._changed.wait_for(there), self._patience)
             except TimeoutError:
                 raise errdefs.InvalidParameter(f"no active session for {identity}") from None
         return self._sessions[identity]
