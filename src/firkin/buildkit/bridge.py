@@ -27,10 +27,7 @@ CAPABILITIES = (
     "importcaches",
     "frontend.caps",
     "gateway.solve.metadata",
-    "gateway.solve.evaluate",
-    "gateway.evaluate",
     "gateway.warnings",
-    "readfile",
     "frontend.inputs",
 )
 
@@ -52,8 +49,6 @@ class Bridge:
             "Solve": (self.solve, pb.BridgeSolveRequest, pb.BridgeSolveResponse),
             "Return": (self.return_, pb.ReturnRequest, pb.ReturnResponse),
             "Inputs": (self.inputs, pb.InputsRequest, pb.InputsResponse),
-            "Evaluate": (self.evaluate, pb.EvaluateRequest, pb.EvaluateResponse),
-            "ReadFile": (self.read_file, pb.ReadFileRequest, pb.ReadFileResponse),
             "Warn": (self.warn, pb.WarnRequest, pb.WarnResponse),
         }
         return {_SERVICE + name: rpc.unary(*parts) for name, parts in methods.items()}
@@ -114,23 +109,6 @@ class Bridge:
         """Results of other builds that this one is to use: none."""
         await self._build(headers)
         return gateway_pb2.InputsResponse()
-
-    async def evaluate(
-        self, request: gateway_pb2.EvaluateRequest, headers: rpc.Headers
-    ) -> gateway_pb2.EvaluateResponse:
-        """Make sure that a result is there. They all are: this engine is not lazy."""
-        (await self._build(headers)).result(request.ref)
-        return gateway_pb2.EvaluateResponse()
-
-    async def read_file(
-        self, request: gateway_pb2.ReadFileRequest, headers: rpc.Headers
-    ) -> gateway_pb2.ReadFileResponse:
-        """A part of a file of a result."""
-        build = await self._build(headers)
-        data = await self._frontend.read_file(
-            build.result(request.ref), request.path, request.range.offset, request.range.length
-        )
-        return gateway_pb2.ReadFileResponse(data=data)
 
     async def warn(
         self, request: gateway_pb2.WarnRequest, headers: rpc.Headers

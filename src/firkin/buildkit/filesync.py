@@ -10,9 +10,10 @@ from google.protobuf import message
 from firkin import errdefs
 from firkin.buildkit import fsutil
 from firkin.buildkit import session as sessions
-from firkin.buildkit.pb import fsutil_pb2
+from firkin.buildkit.pb import common_pb2, fsutil_pb2
 from firkin.linux import failures
 
+_CHUNK = 3 << 20
 _BATCH = 64
 """Packets that go to the disk, or come from it, in one visit of a thread."""
 
@@ -23,13 +24,15 @@ async def receive(
     destination: str,
     options: Mapping[str, Sequence[str]],
     moved: Callable[[int], None],
+    owner: tuple[int, int] | None = None,
 ) -> None:
     """Make the directory ``destination`` the same as the client's directory ``name``.
 
-    ``moved`` hears how many bytes of files have come so far. Raises ``InvalidParameter``,
+    ``moved`` hears how many bytes of files have come so far; ``owner`` has all files in the end, by
+    default who has them at the client. Raises ``InvalidParameter``,
     ``Unavailable`` when the client goes away, ``System`` when the disk fails.
     """
-    receiver = fsutil.Receiver(destination)
+    receiver = fsutil.Receiver(destination, owner)
     total = 0
     try:
         async with session.files(name, options) as stream:
@@ -98,6 +101,20 @@ async def send_tree(
                 raise errdefs.Unavailable("the client stopped taking the result")
             await _send_all(stream.send_message, sender.answer(packet))
         await stream.end()
+
+
+async def send_file(
+    session: sessions.Session, path: str, metadata: Mapping[str, Sequence[str]]
+) -> None:
+    """Send a file to where the client wants the result."""
+    async with session.output(common_pb2.Bytes, metadata) as stream:
+        await stream.send_request()
+        with open(path, "rb") as file:
+            while data := await asyncio.to_thread(file.read, _CHUNK):
+                await stream.send_message(common_pb2.Bytes(data=data))
+        await stream.end()
+        while await stream.recv_message() is not None:
+            pass
 
 
 async def _send_all(send: Callable[..., object], packets: Iterable[message.Message]) -> None:

@@ -49,9 +49,6 @@ class Frontend(Protocol):
     def metadata(self, result: Any) -> Mapping[str, bytes]:
         """What a client of the bridge may want to know of a result ("containerimage.config")."""
 
-    async def read_file(self, result: Any, path: str, offset: int, length: int) -> bytes:
-        """A part of a file of the result. Raises ``NotFound``."""
-
     async def export(
         self,
         result: Any,

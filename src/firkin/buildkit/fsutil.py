@@ -60,11 +60,13 @@ class Receiver:
     """Makes a directory the same as the sender's tree. What is there already is not sent again.
 
     :meth:`take` handles packets and returns what to answer; it blocks on the disk. ``done`` tells
-    that the tree is complete. Raises ``InvalidParameter`` for a sender that breaks the rules, and
-    for a failure that the sender reports.
+    that the tree is complete. ``owner`` has all files in the end, by default who has them there.
+    Raises ``InvalidParameter`` for a sender that breaks the rules, and for a failure that the
+    sender reports.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, owner: tuple[int, int] | None = None) -> None:
+        self._owner = owner
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._path = root
         self._count = 0
@@ -110,6 +112,8 @@ class Receiver:
         self._count += 1
         if self._count > MAX_ENTRIES:
             raise errdefs.InvalidParameter(f"more than {MAX_ENTRIES} files")
+        if self._owner is not None:
+            stat.uid, stat.gid = self._owner
         parts = stat.path.split("/")
         if any(part in ("", ".", "..") for part in parts) or "\0" in stat.path:
             raise errdefs.InvalidParameter(f"the client sent the bad path {stat.path!r}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from firkin.builder import graph, progress
 from firkin.buildkit import trace
 from firkin.buildkit.pb import common_pb2, control_pb2
-from firkin.builder import graph, progress
 
 LOG_LIMIT = 2 << 20
 """Bytes of one step's output that are passed on; BuildKit's own limit."""
@@ -49,15 +49,15 @@ class Progress:
     def _say(self, vertex: control_pb2.Vertex) -> None:
         self._trace.say(control_pb2.StatusResponse(vertexes=[vertex]))
 
-    def planned(
-        self, vertices: list[graph.Vertex], outline: list[progress.Outlined]
-    ) -> None:
+    def planned(self, vertices: list[graph.Vertex], outline: list[progress.Outlined]) -> None:
         """See ``Watcher``."""
-        shown = [self._vertex(vertex) for vertex in vertices]
+        shown = [self._vertex(one) for one in vertices if not isinstance(one.op, graph.Local)]
         self._trace.say(control_pb2.StatusResponse(vertexes=shown))
 
     def started(self, vertex: graph.Vertex) -> None:
-        """See ``Watcher``."""
+        """See ``Watcher``. Receiving files of the client is a task of its own."""
+        if isinstance(vertex.op, graph.Local):
+            return
         shown = self._vertex(vertex)
         shown.started.GetCurrentTime()
         self._say(shown)
@@ -70,9 +70,7 @@ class Progress:
             return
         if before + len(data) > LOG_LIMIT:
             data = data[: LOG_LIMIT - before] + b"\n[output clipped, log limit 2MiB reached]\n"
-        line = control_pb2.VertexLog(
-            vertex=self._vertex(vertex).digest, stream=stream, msg=data
-        )
+        line = control_pb2.VertexLog(vertex=self._vertex(vertex).digest, stream=stream, msg=data)
         line.timestamp.GetCurrentTime()
         self._trace.say(control_pb2.StatusResponse(logs=[line]))
 
@@ -81,7 +79,7 @@ class Progress:
     ) -> None:
         """See ``Watcher``."""
         shown = self._vertex(vertex)
-        if shown.HasField("completed"):
+        if shown.HasField("completed") or isinstance(vertex.op, graph.Local):
             return
         shown.cached = cached
         shown.error = error

@@ -20,7 +20,9 @@ A = TypeVar("A", bound=message.Message)
 Headers = dict[str, str]
 
 _CODES: list[tuple[type[errdefs.FirkinError], grpclib.Status]] = [
-    (errdefs.InvalidParameter, grpclib.Status.INVALID_ARGUMENT),
+    # A Dockerfile that is wrong, a step that fails: BuildKit gives these no code of their own, and
+    # clients would show one in front of the message.
+    (errdefs.InvalidParameter, grpclib.Status.UNKNOWN),
     (errdefs.Unauthorized, grpclib.Status.UNAUTHENTICATED),
     (errdefs.Forbidden, grpclib.Status.PERMISSION_DENIED),
     (errdefs.NotFound, grpclib.Status.NOT_FOUND),

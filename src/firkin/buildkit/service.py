@@ -1,0 +1,93 @@
+"""BuildKit's side of an engine: what its two doors lead to, put together."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from firkin.builder import prune
+from firkin.buildkit import bridge, builds, control, dockerfile, session, transport
+from firkin.buildkit.pb import control_pb2
+from firkin.engine import build
+from firkin.engine import core as engine
+from firkin.images import platforms
+
+_FOREIGN = (
+    "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le",
+    "linux/s390x", "linux/riscv64",
+)  # fmt: skip
+
+
+class Service:
+    """Made once for an engine. ``server`` is behind ``/grpc``, ``sessions`` behind ``/session``."""
+
+    def __init__(self, core: engine.Core) -> None:
+        frontend = dockerfile.Dockerfile(core)
+        known = builds.Builds()
+        self.sessions = session.Sessions()
+        controls = control.Control(frontend, known, self.sessions, _Cache(core), _Worker(core))
+        self.server = transport.Server([controls, bridge.Bridge(frontend, known, controls)])
+
+
+class _Worker:
+    """A :class:`firkin.buildkit.control.Worker`: this host.
+
+    The label of a snapshotter tells buildx that results may be of several platforms, go to
+    registries and archives, and that caches can be exported.
+    """
+
+    def __init__(self, core: engine.Core) -> None:
+        self._core = core
+        self._executor = build.Executor(core)
+
+    def labels(self) -> Mapping[str, str]:
+        return {
+            "org.mobyproject.buildkit.worker.executor": "firkin",
+            "org.mobyproject.buildkit.worker.hostname": self._core.host.hostname,
+            "org.mobyproject.buildkit.worker.snapshotter": self._core.images.snapshots.name,
+        }
+
+    def platforms(self) -> Sequence[str]:
+        here = str(platforms.host())
+        return [here, *(one for one in _FOREIGN if one != here and self._executor.can_run(one))]
+
+
+class _Cache:
+    """A :class:`firkin.buildkit.control.Cache`: the builder's."""
+
+    def __init__(self, core: engine.Core) -> None:
+        self._core = core
+
+    async def records(self) -> Sequence[control_pb2.UsageRecord]:
+        return [_record(one) for one in self._core.builder.usage()]
+
+    async def prune(self, request: control_pb2.PruneRequest) -> Sequence[control_pb2.UsageRecord]:
+        before = {one["ID"]: one for one in self._core.builder.usage()}
+        age = request.keep_duration / 1e9
+        ids, _ = await self._core.builder.prune(
+            prune.Options(
+                all=request.all,
+                keep=request.max_used_space or request.reserved_space,
+                until=time.time() - age if age else None,
+            )
+        )
+        return [_record(before[identity]) for identity in ids if identity in before]
+
+
+def _record(one: Mapping[str, Any]) -> control_pb2.UsageRecord:
+    record = control_pb2.UsageRecord(
+        id=one["ID"],
+        in_use=one["InUse"],
+        size=one["Size"],
+        usage_count=one["UsageCount"],
+        description=one["Description"],
+        record_type=one["Type"],
+        shared=one["Shared"],
+        parents=one["Parents"] or [],
+    )
+    record.created_at.FromDatetime(datetime.datetime.fromisoformat(one["CreatedAt"]))
+    if one["LastUsedAt"]:
+        record.last_used_at.FromDatetime(datetime.datetime.fromisoformat(one["LastUsedAt"]))
+    return record
