@@ -29,6 +29,7 @@ from firkin.api import (
 from firkin.api.router import (
     archive,
     build,
+    buildkit,
     containers,
     debug,
     exec,
@@ -47,6 +48,7 @@ from firkin.linux import tasks
 
 if TYPE_CHECKING:
     from firkin.api import metrics
+    from firkin.buildkit import service
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Server:
         self._core = core
         self._certificates = certificates
         self._routes = table()
+        self._routes.merge(buildkit.doors(self._buildkit))
         self._tasks = tasks.Tasks("api")
         self._census = connection.Census()
         self._server = web.Server(self._handle, handler_cancellation=True)
@@ -94,6 +97,11 @@ class Server:
         self._metrics: metrics.Metrics | None = None
         self._run = secrets.token_hex(3)
         self._counter = itertools.count(1)
+
+    def _buildkit(self) -> service.Doors:
+        from firkin.buildkit import service
+
+        return service.Service(self._core)
 
     async def measure(self, address: str) -> None:
         """Measure from now on, and serve the metrics at ``ADDRESS:PORT``. Raises ``System``."""

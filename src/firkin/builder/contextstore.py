@@ -174,6 +174,17 @@ class ContextStore:
             raise errdefs.NotFound("no such context: send its manifest again")
         return SyncedContext(self, slot)
 
+    async def hold(self, key: str) -> Slot:
+        """A slot whose tree the caller brings in line itself, until it is given back."""
+        slot = await self._take(key)
+
+        def forget() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(slot.file("index"))
+
+        await asyncio.to_thread(forget)
+        return slot
+
     def give_back(self, slot: Slot) -> None:
         """A build is done with a slot."""
         self._give_back(slot)

@@ -48,7 +48,7 @@ class SessionContext:
                 self._session, self._name, slot.tree, options, task.moved, owner=(0, 0)
             )
         ignore = self._rules[1] if self._rules is not None else None
-        return trees.Tree(root=slot.tree, linkable=True, ignore=ignore)
+        return trees.Tree(root=slot.tree, linkable=True, ignore=ignore, hidden=ignore)
 
     async def close(self) -> None:
         slot, self._slot = self._slot, None

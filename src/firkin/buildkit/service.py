@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from firkin.builder import prune
 from firkin.buildkit import bridge, builds, control, dockerfile, session, transport
@@ -20,8 +20,15 @@ _FOREIGN = (
 )  # fmt: skip
 
 
+class Doors(Protocol):
+    """``server`` is behind ``/grpc``, ``sessions`` behind ``/session``."""
+
+    server: transport.Server
+    sessions: session.Sessions
+
+
 class Service:
-    """Made once for an engine. ``server`` is behind ``/grpc``, ``sessions`` behind ``/session``."""
+    """The :class:`Doors` of an engine."""
 
     def __init__(self, core: engine.Core) -> None:
         frontend = dockerfile.Dockerfile(core)

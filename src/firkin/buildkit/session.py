@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import grpclib
 from google.protobuf import message
@@ -17,7 +17,7 @@ from firkin.buildkit.pb import common_pb2, fsutil_pb2, session_pb2
 
 _ID = "X-Docker-Expose-Session-Uuid"
 _SHARED_KEY = "X-Docker-Expose-Session-Sharedkey"
-METHOD_HEADER = "X-Docker-Expose-Session-Grpc-Method"
+_METHOD = "X-Docker-Expose-Session-Grpc-Method"
 
 FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
 FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -32,6 +32,14 @@ _PATIENCE = 10.0
 Q = TypeVar("Q", bound=message.Message)
 A = TypeVar("A", bound=message.Message)
 Metadata = Sequence[tuple[str, str]]
+
+
+class Headers(Protocol):
+    """Headers of a request, of which one may be there several times."""
+
+    def get(self, name: str, default: str, /) -> str: ...
+
+    def getall(self, name: str, default: list[str], /) -> list[str]: ...
 
 
 class Credentials(NamedTuple):
@@ -184,9 +192,7 @@ class Sessions:
         self._changed = asyncio.Condition()
 
     @contextlib.asynccontextmanager
-    async def opened(
-        self, headers: Mapping[str, str], methods: Sequence[str]
-    ) -> AsyncIterator[Session]:
+    async def announced(self, headers: Headers) -> AsyncIterator[Session]:
         """The session that a request's headers announce, known while inside of this.
 
         Raises ``InvalidParameter`` for a request without an id, ``Conflict`` for one in use.
@@ -196,6 +202,7 @@ class Sessions:
             raise errdefs.InvalidParameter(f"no session: the header {_ID} is missing")
         if identity in self._sessions:
             raise errdefs.Conflict(f"session {identity} is open already")
+        methods = [one for text in headers.getall(_METHOD, []) for one in text.split(",")]
         session = Session(identity, headers.get(_SHARED_KEY, ""), methods)
         self._sessions[identity] = session
         async with self._changed:
@@ -205,11 +212,6 @@ class Sessions:
         finally:
             del self._sessions[identity]
             session.channel.close()
-
-    @staticmethod
-    def methods(values: Sequence[str]) -> list[str]:
-        """The methods that a request's repeated header announces."""
-        return [method for value in values for method in value.split(",")]
 
     async def get(self, identity: str) -> Session:
         """The session of that id, which may be about to be opened.

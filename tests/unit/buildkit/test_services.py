@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import types
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -52,10 +53,6 @@ class Notes:
     def metadata(self, result: Any) -> Mapping[str, bytes]:
         return {"containerimage.config": b"{}"}
 
-    async def read_file(self, result: Any, path: str, offset: int, length: int) -> bytes:
-        data = (self.directory / path).read_bytes()[offset:]
-        return data[:length] if length else data
-
     async def export(
         self,
         result: Any,
@@ -91,7 +88,8 @@ async def engine(tmp_path: pathlib.Path) -> AsyncIterator[tuple[pathlib.Path, No
     notes, known, clients = Notes(target), builds.Builds(), session.Sessions(patience=1)
     controls = control.Control(notes, known, clients, Nothing(), Nothing())
     server = transport.Server([controls, bridge.Bridge(notes, known, controls)])
-    table = buildkit.doors(server, clients)
+    behind = types.SimpleNamespace(server=server, sessions=clients)
+    table = buildkit.doors(lambda: behind)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         request.protocol.begin()  # type: ignore[attr-defined]

@@ -1,33 +1,43 @@
-"""The doors of BuildKit's protocol: ``POST /grpc`` and ``POST /session``, both hijacked."""
+"""The doors of BuildKit's protocol: ``POST /grpc`` and ``POST /session``, both hijacked.
+
+What is behind them is made, and its libraries are loaded, when the first client knocks.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from firkin import errdefs
 from firkin.api import call, hijack, routes
-from firkin.buildkit import session as sessions
-from firkin.buildkit import transport
+
+if TYPE_CHECKING:
+    from firkin.buildkit import service, transport
 
 
-def doors(server: transport.Server, known: sessions.Sessions) -> routes.Routes:
-    """The routes of one engine."""
+def doors(make: Callable[[], service.Doors]) -> routes.Routes:
+    """The routes of one engine; ``make`` is called once, when it is needed."""
     table = routes.Routes()
+    made: list[service.Doors] = []
+
+    def behind() -> service.Doors:
+        if not made:
+            made.append(make())
+        return made[0]
 
     @table.add("POST", "/grpc", stream=True)
     async def grpc(one: call.Call) -> web.StreamResponse:
         """The client calls us."""
         _check(one)
-        connection = server.protocol()
-        return await _serve(one, connection)
+        return await _serve(one, behind().server.protocol())
 
     @table.add("POST", "/session", stream=True)
     async def session(one: call.Call) -> web.StreamResponse:
         """We call the client."""
         _check(one)
-        headers = one.request.headers
-        methods = known.methods(headers.getall(sessions.METHOD_HEADER, []))
-        async with known.opened(headers, methods) as opened:
+        async with behind().sessions.announced(one.request.headers) as opened:
             return await _serve(one, opened.channel.connection)
 
     return table

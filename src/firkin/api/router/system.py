@@ -16,7 +16,7 @@ _KINDS = frozenset({"container", "image", "volume", "build-cache"})
 
 def _ping(body: bytes) -> web.Response:
     headers = {
-        "Builder-Version": "1",
+        "Builder-Version": "2",
         "Swarm": "inactive",
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",

@@ -10,7 +10,6 @@ from firkin.api import call, routes
 ROUTES = routes.Routes()
 
 _OPERATIONS = {
-    "sessions of BuildKit": ["POST /session", "POST /grpc"],
     "managed plugins": [
         "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull",
         "GET /plugins/{name...}/json", "DELETE /plugins/{name...}",
