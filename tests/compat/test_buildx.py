@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,24 @@ def test_lint(engine: Engine, tmp_path: Path, context: Path) -> None:
     done = _buildx(engine, tmp_path, "build", "--call", "check,format=json", str(context))
     report = json.loads(done.stdout)
     assert [one["ruleName"] for one in report["warnings"]] == ["StageNameCasing"]
+
+
+def test_results_for_the_client(engine: Engine, tmp_path: Path, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY sub /\n")
+    tree = tmp_path / "tree"
+    done = _build(engine, tmp_path, "-o", f"type=local,dest={tree}", str(context))
+    assert done.returncode == 0, done.stderr
+    assert (tree / "file").read_text() == "content\n"
+    archive = tmp_path / "out.tar"
+    done = _build(engine, tmp_path, "-o", f"type=tar,dest={archive}", str(context))
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(archive) as found:
+        assert "file" in [name.removeprefix("./") for name in found.getnames()]
+    image = tmp_path / "image.tar"
+    done = _build(engine, tmp_path, "-o", f"type=docker,name=archived:1,dest={image}", str(context))
+    assert done.returncode == 0, done.stderr
+    assert "archived:1" in engine.out("load", "-i", str(image))
+    engine.run("rmi", "archived:1")
 
 
 def test_named_contexts(engine: Engine, tmp_path: Path, context: Path) -> None:

@@ -2,11 +2,12 @@
 
 The classic API, the client's own protocol and any other front door make a :class:`Request`; the
 builder knows none of them. What a build can't hold as a value (files of the client, secrets, an SSH
-agent) it asks for through three small contracts.
+agent, credentials) it asks for through small contracts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -42,6 +43,24 @@ class Agents(Protocol):
     async def socket(self, identity: str) -> str | None:
         """A Unix socket that an agent answers on; None when the client has none of this id."""
         ...
+
+
+class Keyring(Protocol):
+    """Credentials for registries."""
+
+    async def get(self, domain: str) -> auth.Credentials:
+        """Who asks the registry at ``domain``; ``auth.NOBODY`` when the client has none for it."""
+        ...
+
+
+class GivenKeys:
+    """Credentials that came with the request, by domain."""
+
+    def __init__(self, known: Mapping[str, auth.Credentials] | None = None) -> None:
+        self._known = known or {}
+
+    async def get(self, domain: str) -> auth.Credentials:
+        return self._known.get(domain, auth.NOBODY)
 
 
 class NoSecrets:
@@ -100,8 +119,7 @@ class CacheSource(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, kw_only=True):
     """A whole build. ``dockerfile`` is the text when the client gave it apart from the context.
 
-    ``args`` are build arguments, ``epoch`` is SOURCE_DATE_EPOCH in seconds or None, ``credentials``
-    are by the domain of a registry.
+    ``args`` are build arguments, ``epoch`` is SOURCE_DATE_EPOCH in seconds or None.
     """
 
     context: Context | ImageContext | None = None
@@ -127,4 +145,4 @@ class Request(msgspec.Struct, kw_only=True):
     attests: dict[str, str] = {}
     annotations: dict[str, str] = {}
     epoch: int | None = None
-    credentials: dict[str, auth.Credentials] = {}
+    keys: Keyring = msgspec.field(default_factory=GivenKeys)

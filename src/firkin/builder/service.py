@@ -44,7 +44,6 @@ from firkin.builder.dockerfile import errors, instructions, lint, parser
 from firkin.images import platforms
 from firkin.images import service as images
 from firkin.linux import tasks
-from firkin.remotes import auth
 from firkin.types import image as types
 from firkin.wire import ignorefile
 
@@ -350,7 +349,7 @@ class Builder:
             )
         for name in names:
             target = reference.combine(name)
-            who = wanted.credentials.get(target.domain, auth.NOBODY)
+            who = await wanted.keys.get(target.domain)
 
             def say(message: dict[str, Any]) -> None:
                 if text := message.get("status"):

@@ -7,7 +7,8 @@ at once, since its findings are the result.
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,15 +16,28 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from firkin import errdefs, reference
+from firkin.builder import contextstore
 from firkin.builder import request as building
-from firkin.buildkit import agents, contexts, filesync, frontend, options, progress, trace
+from firkin.buildkit import (
+    agents,
+    contexts,
+    filesync,
+    frontend,
+    options,
+    progress,
+    subrequests,
+    trace,
+)
 from firkin.buildkit import session as sessions
 from firkin.engine import buildrequests
 from firkin.engine import core as engine
+from firkin.remotes import auth
 from firkin.wire import ignorefile
 
 _ID = "buildkit-attachable-exporter-id"
-_FILES = {"docker", "oci", "tar"}
+_FILES = frozenset(("docker", "local", "oci", "tar"))
+_HUB = "https://index.docker.io/v1/"
+"""What clients call the registry of the default domain in their configuration."""
 
 
 class Secrets:
@@ -35,6 +49,21 @@ class Secrets:
     async def get(self, identity: str) -> bytes | None:
         """See ``Secrets.get``."""
         return await self._session.secret(identity)
+
+
+class Keyring:
+    """A :class:`firkin.builder.request.Keyring` over a session."""
+
+    def __init__(self, session: sessions.Session) -> None:
+        self._session = session
+
+    async def get(self, domain: str) -> auth.Credentials:
+        """See ``Keyring.get``."""
+        host = _HUB if domain == reference.DEFAULT_DOMAIN else domain
+        found = await self._session.credentials(host)
+        if not found.username:  # clients give an identity token as the secret of nobody
+            return auth.Credentials(identity=found.secret) if found.secret else auth.NOBODY
+        return auth.Credentials(username=found.username, password=found.secret)
 
 
 class Planned:
@@ -71,28 +100,9 @@ class Dockerfile:
         return result.metadata
 
     async def _subrequest(self, name: str, wanted: building.Request) -> Mapping[str, bytes]:
-        if name != "frontend.lint":
-            raise errdefs.NotImplemented(f"the request {name[:80]!r} is not known to this engine")
-        found, text = await self._core.builder.check(wanted)
-        listed = [
-            {
-                "ruleName": one.rule,
-                "description": one.message,
-                "detail": one.message,
-                "location": {"ranges": [{"start": {"line": one.line}, "end": {"line": one.line}}]},
-            }
-            for one in found
-        ]
-        source = {"filename": wanted.filename, "data": list(text.encode())}
-        lines = [
-            f"WARNING: {one.rule} - {wanted.filename}:{one.line}\n{one.message}\n" for one in found
-        ]
-        return {
-            "result.json": json.dumps({"warnings": listed, "sources": [source]}).encode(),
-            "result.txt": "\n".join(lines).encode(),
-            "result.statuscode": b"1" if found else b"0",
-            "version": b"1.0.0",
-        }
+        found = await self._core.builder.check(wanted)
+        data = wanted.dockerfile or b""
+        return subrequests.answer(name, found, wanted.filename, data)
 
     async def _request(
         self, parsed: options.Parsed, request: frontend.Request, watcher: progress.Progress
@@ -102,6 +112,7 @@ class Dockerfile:
         wanted = parsed.request
         wanted.filename = parsed.filename
         wanted.secrets = Secrets(session)
+        wanted.keys = Keyring(session)
         wanted.cache_from = [*options.caches(request.cache_from), *options.imports(request.options)]
         wanted.cache_to = options.caches(request.cache_to)
         wanted.contexts = {
@@ -156,29 +167,42 @@ class Dockerfile:
         """See ``Frontend.export``."""
         if result.wanted is None:
             return {}
-        async with contextlib.AsyncExitStack() as stack:
-            builder = self._core.builder
-            place = await stack.enter_async_context(builder.trees.place())
+        builder = self._core.builder
+        wanted = msgspec.structs.replace(result.wanted, outputs=[_output(one) for one in exports])
+        async with builder.trees.place() as place:
             forwarded = agents.Agents(request.session, place)
-            stack.push_async_callback(forwarded.close)
-            outputs = [_output(one, place) for one in exports]
-            wanted = msgspec.structs.replace(
-                result.wanted, agents=forwarded,
-                outputs=[output for output, _ in outputs] or [building.Output(type="cacheonly")],
-            )  # fmt: skip
-            done = await builder.build(wanted, result.watcher)
-            for output, one in outputs:
-                if output.path:
-                    with result.watcher.task(f"sending {one.type} to the client"):
-                        await _send(request.session, output, one)
-                elif done.image is not None:
-                    self._tagged(done.image.id, output.names)
-        return {key: str(value) for key, value in done.metadata.items()}
+            wanted.agents = forwarded
+            try:
+                done = await builder.build(wanted, result.watcher)
+                for file in done.metadata.pop("firkin.outputs", ()):
+                    export = exports[int(file["dest"])]
+                    with result.watcher.task(f"sending {export.type} to the client"):
+                        await self._send(request.session, export, file["token"], place)
+            finally:
+                await forwarded.close()
+        if done.image is not None:
+            for output in wanted.outputs:
+                self._tagged(done.image.id, output.names if output.stored else ())
+        return {key: _said(value) for key, value in done.metadata.items()}
 
     def _tagged(self, image: str, names: Sequence[str]) -> None:
         for name in names:
             shown = reference.combine(name).familiar
             self._core.events.publish("image", "tag", image, {"name": shown})
+
+    async def _send(
+        self, session: sessions.Session, export: frontend.Export, token: str, place: str
+    ) -> None:
+        """Bring a file of the builder to the client; of a tree, the files that are in its tar."""
+        number = {_ID: [str(export.number)]}
+        pieces = await self._core.builder.shelf.read(token)
+        if export.type != "local":
+            await filesync.send_file(session, pieces, number)
+            return
+        directory = os.path.join(place, f"tree-{export.number}")
+        await asyncio.to_thread(os.mkdir, directory, 0o700)
+        await contextstore.extract(pieces, directory, self._core.images.layers.scratch)
+        await filesync.send_tree(session, directory, number)
 
 
 def _ignore(name: str, data: bytes | None) -> tuple[str, ignorefile.Ignore] | None:
@@ -191,25 +215,23 @@ def _ignore(name: str, data: bytes | None) -> tuple[str, ignorefile.Ignore] | No
         raise errdefs.InvalidParameter(f"failed to parse {name}: {error}") from error
 
 
-def _output(export: frontend.Export, place: str) -> tuple[building.Output, frontend.Export]:
-    """An output of the builder for one that the client wants. Raises ``NotImplemented``."""
+def _said(value: object) -> str:
+    """A value of the builder's metadata as the exporter's answer has it."""
+    if isinstance(value, str):
+        return value
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def _output(export: frontend.Export) -> building.Output:
+    """An output of the builder for one that the client wants. Raises ``NotImplemented``.
+
+    What the client takes by itself is a file with the exporter's number as its name.
+    """
     attrs = dict(export.attrs)
     names = [name for name in attrs.pop("name", "").split(",") if name]
-    push = attrs.pop("push", "") in ("true", "1")
     kind = {"moby": "image", "": "cacheonly"}.get(export.type, export.type)
-    if kind not in (*_FILES, "image", "local", "cacheonly"):
+    if kind in _FILES:
+        attrs["dest"] = str(export.number)
+    elif kind not in ("image", "cacheonly"):
         raise errdefs.NotImplemented(f"results of the kind {kind[:80]!r} are not supported")
-    path = os.path.join(place, f"{export.number}") if kind in (*_FILES, "local") else ""
-    made = building.Output(type=kind, names=names, path=path, push=push, options=attrs)
-    return made, export
-
-
-async def _send(
-    session: sessions.Session, output: building.Output, export: frontend.Export
-) -> None:
-    """Bring a file or a tree that the builder has written to the client."""
-    number = {_ID: [str(export.number)]}
-    if output.type == "local":
-        await filesync.send_tree(session, output.path, number)
-    else:
-        await filesync.send_file(session, output.path, number)
+    return building.Output(type=kind, names=names, options=attrs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from google.protobuf import message
 
@@ -13,7 +13,6 @@ from firkin.buildkit import session as sessions
 from firkin.buildkit.pb import common_pb2, fsutil_pb2
 from firkin.linux import failures
 
-_CHUNK = 3 << 20
 _BATCH = 64
 """Packets that go to the disk, or come from it, in one visit of a thread."""
 
@@ -104,14 +103,15 @@ async def send_tree(
 
 
 async def send_file(
-    session: sessions.Session, path: str, metadata: Mapping[str, Sequence[str]]
+    session: sessions.Session,
+    pieces: AsyncIterator[bytes],
+    metadata: Mapping[str, Sequence[str]],
 ) -> None:
     """Send a file to where the client wants the result."""
     async with session.output(common_pb2.Bytes, metadata) as stream:
         await stream.send_request()
-        with open(path, "rb") as file:
-            while data := await asyncio.to_thread(file.read, _CHUNK):
-                await stream.send_message(common_pb2.Bytes(data=data))
+        async for piece in pieces:
+            await stream.send_message(common_pb2.Bytes(data=piece))
         await stream.end()
         while await stream.recv_message() is not None:
             pass

@@ -66,7 +66,8 @@ def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
         elif colon and kind == "context":
             contexts[rest] = value
         elif colon and kind == "attest":
-            wanted.attests[rest] = value
+            if "inline-only=true" not in value.split(","):  # asked for only where it costs nothing
+                wanted.attests[rest] = value
         elif kind.startswith("annotation"):
             wanted.annotations[rest] = value
         elif name in _NUMBERS:

@@ -22,7 +22,6 @@ from firkin.engine import core as engine
 from firkin.engine.containers import etcfiles, limits, model, netmode, networking, release, specs
 from firkin.images import platforms
 from firkin.linux import failures, pidfd, syscalls
-from firkin.remotes import auth
 from firkin.snapshots import mounting
 from firkin.types import container, image, mount, network
 
@@ -291,7 +290,7 @@ class Images:
             if found is not None and _fits(found, platform):
                 return found
         parsed = reference.parse(name)
-        who = wanted.credentials.get(parsed.domain, auth.NOBODY)
+        who = await wanted.keys.get(parsed.domain)
         shown = "/".join(p for p in (platform.os, platform.architecture, platform.variant) if p)
         try:
             return await images.pull(name, platform=shown, credentials=who)

@@ -138,9 +138,8 @@ async def build(one: call.Call) -> web.StreamResponse:
         more = await _own(one)
     else:
         context = builder.contexts.archive(one.stream())
-    more["credentials"] = buildrequests.credentials(
-        one.request.headers.get("X-Registry-Config", "")
-    )
+    known = buildrequests.credentials(one.request.headers.get("X-Registry-Config", ""))
+    more["keys"] = request.GivenKeys(known)
     wanted = buildrequests.make(one.core, given, context, **more)
     stream = buildstream.Stream()
     watcher = (
