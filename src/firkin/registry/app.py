@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
 from aiohttp import web
 
-from firkin.registry import accesslog, call, core, errors, metrics, proxy, routes
+from firkin.registry import accesslog, call, connection, core, errors, metrics, proxy, routes
 from firkin.registry.access import access
 from firkin.registry.web import render
 
 log = logging.getLogger(__name__)
 
-_READ_BUFFER = 512 * 1024
 _HEADERS = {
     "Docker-Distribution-Api-Version": "registry/2.0",
     "X-Content-Type-Options": "nosniff",
@@ -30,12 +30,17 @@ class App:
         self._access = access.Access(registry)
         self._lines = lines
         self._proxy = cache
-        self.server = web.Server(
-            self._handle, access_log=None, read_bufsize=_READ_BUFFER, auto_decompress=False
-        )
+        self.server = web.Server(self._handle)
+
+    def protocol(self) -> connection.Connection:
+        """The protocol of a new connection."""
+        return connection.Connection(self.server, asyncio.get_running_loop())
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
+        client = request.protocol
+        assert isinstance(client, connection.Connection)
+        client.begin()
         one = call.Call(self._registry, self._access, self._proxy, request)
         label = "none"
         try:
@@ -51,6 +56,7 @@ class App:
             response = self._failed(one, error)
         if not response.prepared:
             response.headers.update(_HEADERS)
+        client.finish()
         self._account(one, response, label, time.perf_counter() - started)
         return response
 

@@ -59,7 +59,7 @@ class Registry:
         )
         self.uploads.create(identity)
         try:
-            await self.db.write(uploads.begin, identity, name, algorithm)
+            await self.db.note(uploads.begin, identity, name, algorithm)
         except BaseException:
             self.uploads.remove(identity)
             raise
@@ -68,7 +68,7 @@ class Registry:
     async def cancel_upload(self, identity: str) -> None:
         """Drop an upload session."""
         self.uploads.remove(identity)
-        await self.db.write(uploads.end, identity)
+        await self.db.note(uploads.end, identity)
 
     async def commit_upload(self, upload: receive.Upload, name: str, digest: str) -> None:
         """Make the upload a blob of the repository, after verifying it.
@@ -121,6 +121,6 @@ class Registry:
         if found is None:
             raise blobs.unknown(name, digest)
         stale = time.time() - found.touched > _FRESH
-        if stale and not await self.db.write(blobs.mount, name, digest, name):
+        if stale and not await self.db.note(blobs.mount, name, digest, name):
             raise blobs.unknown(name, digest)
         return found

@@ -28,7 +28,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Connection = sqlite3.Connection
 Work = Callable[Concatenate[sqlite3.Connection, P], T]
-_Item = tuple[Callable[[sqlite3.Connection], Any], "concurrent.futures.Future[Any]"]
+_Item = tuple[bool, Callable[[sqlite3.Connection], Any], "concurrent.futures.Future[Any]"]
 
 _BATCH = 64
 _BUSY = 60_000  # milliseconds that a write waits for another process's
@@ -65,7 +65,13 @@ class Database:
         It completes even when the awaiting task is cancelled. Raises what ``work`` raises; errors
         of SQLite become ``System``.
         """
-        return await asyncio.wrap_future(self._submit(work, *args, **kwargs))
+        bound = functools.partial(_call, work, args, kwargs)
+        return await asyncio.wrap_future(self._submit(bound, durable=True))
+
+    async def note(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what a power cut may undo: it survives the end of any process only."""
+        bound = functools.partial(_call, work, args, kwargs)
+        return await asyncio.wrap_future(self._submit(bound, durable=False))
 
     async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work(connection, ...)`` on the last committed state."""
@@ -80,11 +86,11 @@ class Database:
         self._reader.shutdown()
 
     def _submit(
-        self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
+        self, work: Callable[[sqlite3.Connection], T], *, durable: bool
     ) -> concurrent.futures.Future[T]:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         future.set_running_or_notify_cancel()  # from now on a cancelled waiter changes nothing
-        self._queue.put((lambda connection: work(connection, *args, **kwargs), future))
+        self._queue.put((durable, work, future))
         return future
 
     def _read(self, work: Callable[[], T]) -> T:
@@ -115,11 +121,17 @@ class Database:
         connection.close()
 
 
+def _call(work: Callable[..., T], args: Any, kwargs: Any, connection: sqlite3.Connection) -> T:
+    return work(connection, *args, **kwargs)
+
+
 def _commit(connection: sqlite3.Connection, batch: list[_Item]) -> None:
     outcomes: list[tuple[concurrent.futures.Future[Any], Any, BaseException | None]] = []
     try:
+        durable = any(item[0] for item in batch)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("BEGIN IMMEDIATE")
-        for work, future in batch:
+        for _, work, future in batch:
             connection.execute("SAVEPOINT one")
             try:
                 outcomes.append((future, work(connection), None))
@@ -134,7 +146,7 @@ def _commit(connection: sqlite3.Connection, batch: list[_Item]) -> None:
     except Exception as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        outcomes = [(future, None, _told(error)) for _, future in batch]
+        outcomes = [(future, None, _told(error)) for _, _, future in batch]
     for future, result, failure in outcomes:
         if failure is not None:
             future.set_exception(failure)
@@ -145,7 +157,11 @@ def _commit(connection: sqlite3.Connection, batch: list[_Item]) -> None:
 def _told(error: Exception) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
-    told = errdefs.System(f"the registry's index failed: {error}")
+    told: errdefs.FirkinError
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+        told = errdefs.Unavailable("the registry's disk is full: free some space and try again")
+    else:
+        told = errdefs.System(f"the registry's index failed: {error}")
     told.__cause__ = error
     return told
 

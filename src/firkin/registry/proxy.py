@@ -83,7 +83,7 @@ class Proxy:
         if found is not None and age < (_USED if ":" in reference else self._settings.ttl):
             return
         if found is not None and ":" in reference:
-            await db.write(cached.check, name, reference)
+            await db.note(cached.check, name, reference)
             return
         try:
             await self._refresh(name, reference, found)
@@ -98,7 +98,7 @@ class Proxy:
         if found is not None:
             async with self._upstream.ask("HEAD", name, path) as response:
                 if response.headers.get("Docker-Content-Digest") == found.digest:
-                    await db.write(cached.check, name, reference)
+                    await db.note(cached.check, name, reference)
                     return
         async with self._upstream.ask("GET", name, path) as response:
             if response.status == 404:

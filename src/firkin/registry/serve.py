@@ -77,7 +77,22 @@ def tls_context(settings: config.TLS) -> ssl.SSLContext | None:
     return context
 
 
-async def _work(sockets: list[socket.socket], settings: config.Config, number: int) -> None:
+def _read_again(context: ssl.SSLContext | None, settings: config.TLS) -> None:
+    """Use the certificate that is in the files now; a wrong one is reported, and not used."""
+    if context is not None:
+        try:
+            context.load_cert_chain(settings.certificate, settings.key or None)
+        except (OSError, ssl.SSLError) as error:
+            log.error("the certificate is not read again: %s", error)
+
+
+def _jobs_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the registry's own jobs failed: this worker starts anew", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _work(sockets: list[socket.socket], settings: config.Config, place: int) -> None:
     """One worker, until it gets a signal. The first one does the registry's own jobs."""
     registry = core.Registry(settings)
     lines = accesslog.AccessLog(settings.access_log)
@@ -88,16 +103,14 @@ async def _work(sockets: list[socket.socket], settings: config.Config, number: i
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
     context = tls_context(settings.tls)
-    if context is not None:
-        loop.add_signal_handler(
-            signal.SIGHUP,
-            lambda: context.load_cert_chain(settings.tls.certificate, settings.tls.key or None),
-        )
+    loop.add_signal_handler(signal.SIGHUP, _read_again, context, settings.tls)
     servers = [
-        await loop.create_server(application.server, sock=sock, ssl=context, backlog=BACKLOG)
+        await loop.create_server(application.protocol, sock=sock, ssl=context, backlog=BACKLOG)
         for sock in sockets
     ]
-    background = loop.create_task(jobs.run(registry), name="jobs") if number == 0 else None
+    background = loop.create_task(jobs.run(registry), name="jobs") if place == 0 else None
+    if background is not None:
+        background.add_done_callback(_jobs_ended)
     await over.wait()
     if background is not None:
         background.cancel()
@@ -112,14 +125,12 @@ async def _work(sockets: list[socket.socket], settings: config.Config, number: i
     registry.close()
 
 
-def _worker(
-    sockets: list[socket.socket], settings: config.Config, number: int, parent: int
-) -> None:
+def _worker(sockets: list[socket.socket], settings: config.Config, place: int, parent: int) -> None:
     """The body of a worker process; never returns."""
     status = 1
     try:
         _die_with(parent)
-        uvloop.run(_work(sockets, settings, number))
+        uvloop.run(_work(sockets, settings, place))
         status = 0
     except errdefs.FirkinError as error:
         log.error("%s", error)

@@ -121,9 +121,9 @@ class Passwords:
         async with self._turns:
             right = await self._registry.run(_check, password, stored or _NOBODY)
         if not right or not stored:
-            await db.write(users.failed, key, FREE, LONGEST)
+            await db.note(users.failed, key, FREE, LONGEST)
             raise errors.Failure("UNAUTHORIZED", "the user name or the password is wrong")
-        await db.write(users.succeeded, key)
+        await db.note(users.succeeded, key)
         self._known[mark] = time.monotonic() + _REMEMBER
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

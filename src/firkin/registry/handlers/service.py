@@ -15,7 +15,7 @@ async def health(one: call.Call) -> web.StreamResponse:
     """GET /health: 200 when the index and the storage work, 503 with the reason when not."""
     registry = one.registry
     try:
-        await registry.db.write(lambda c: c.execute("SELECT 1").fetchone())
+        await registry.db.note(lambda c: c.execute("SELECT 1").fetchone())
         await registry.run(registry.storage.check)
     except Exception as error:
         response = call.json({"status": "unavailable", "reason": str(error)})
