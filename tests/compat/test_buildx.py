@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -11,21 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import cliplugins
 from rig import Engine
 
 pytestmark = pytest.mark.root
 
-_PLUGIN = next(
-    (
-        path
-        for directory in (
-            "/usr/libexec/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins",
-            "/usr/lib/docker/cli-plugins", os.environ.get("FIRKIN_CLI_PLUGINS", "/nonexistent"),
-        )
-        if (path := Path(directory) / "docker-buildx").exists()
-    ),
-    None,
-)  # fmt: skip
+_PLUGIN = cliplugins.find("buildx")
 
 
 @pytest.fixture
@@ -96,6 +86,8 @@ def test_failures_are_told(engine: Engine, tmp_path: Path, context: Path) -> Non
 def test_lint(engine: Engine, tmp_path: Path, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox AS Upper\n")
     done = _buildx(engine, tmp_path, "build", "--call", "check,format=json", str(context))
+    if "unknown flag: --call" in done.stderr:
+        pytest.skip("this buildx is older than 0.15")
     report = json.loads(done.stdout)
     assert [one["ruleName"] for one in report["warnings"]] == ["StageNameCasing"]
 

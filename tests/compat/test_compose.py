@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import cliplugins
 import rig
 from rig import Engine
 
 pytestmark = pytest.mark.root
 
-PLUGIN = next(
-    (
-        path
-        for directory in (
-            os.environ.get("FIRKIN_CLI_PLUGINS", "/nonexistent"),
-            rig.ROOT / ".venv/lib/docker/cli-plugins",
-            Path(sys.prefix) / "lib/docker/cli-plugins",
-            "/usr/libexec/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins",
-        )
-        if (path := Path(directory) / "docker-compose").exists()
-    ),
-    None,
-)  # fmt: skip
+PLUGIN = cliplugins.find("compose")
 
 APPLICATION = """
 services:
