@@ -13,7 +13,7 @@ class Actor(msgspec.Struct, kw_only=True):
     attributes: dict[str, str] = field(default_factory=dict, name="Attributes")
 
 
-class Message(msgspec.Struct, kw_only=True):
+class Message(msgspec.Struct, kw_only=True, eq=False):
     """One event. ``time`` is in seconds, ``time_nano`` in nanoseconds since the epoch."""
 
     type: str = field(name="Type")

@@ -16,7 +16,8 @@ import msgspec
 
 _TIME_END = 35
 _TAG = 43
-_DATA = 45
+DATA = 45
+"""Where a record's data begin, in bytes."""
 
 
 class Line(NamedTuple):
@@ -30,13 +31,13 @@ class Line(NamedTuple):
 
 def parse(raw: bytes) -> Line | None:
     """Parse one line of the file, newline included; ``None`` for what conmon did not write."""
-    if len(raw) < _DATA or raw[_TIME_END] != 32 or raw[10] != 84:
+    if len(raw) < DATA or raw[_TIME_END] != 32 or raw[10] != 84:
         return None
     full = raw[_TAG] == 70
     return Line(
         raw[:29] + b"Z",
         2 if raw[39] == 101 else 1,  # stdErr, stdOut: the fourth letter tells
-        raw[_DATA:] if full else raw[_DATA:-1],
+        raw[DATA:] if full else raw[DATA:-1],
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from aiohttp import web
 
 from firkin import errdefs
 from firkin.api import call, routes
 from firkin.engine import check, filters, system, times
-from firkin.types import base
+from firkin.types import base, event
 
 ROUTES = routes.Routes()
 
@@ -63,6 +65,18 @@ async def disk_usage(one: call.Call) -> web.StreamResponse:
     )
 
 
+@functools.lru_cache(64)
+def _text(message: event.Message, old: bool) -> bytes:
+    """An event as a line of JSON: made once for all who listen."""
+    shown = base.to_builtins(message)
+    if old and message.type in ("container", "image"):
+        shown["status"] = message.action
+        shown["id"] = message.actor.id
+        if "image" in message.actor.attributes:
+            shown["from"] = message.actor.attributes["image"]
+    return base.encode(shown) + b"\n"
+
+
 @ROUTES.add("GET", "/events", stream=True)
 async def events(one: call.Call) -> web.StreamResponse:
     """SystemEvents."""
@@ -83,13 +97,7 @@ async def events(one: call.Call) -> web.StreamResponse:
     response = await call.begin(one, kind)
     old = one.version < (1, 52)
     async for message in found:
-        shown = base.to_builtins(message)
-        if old and message.type in ("container", "image"):
-            shown["status"] = message.action
-            shown["id"] = message.actor.id
-            if "image" in message.actor.attributes:
-                shown["from"] = message.actor.attributes["image"]
-        await response.write((b"\x1e" if sequence else b"") + base.encode(shown) + b"\n")
+        await response.write((b"\x1e" if sequence else b"") + _text(message, old))
     await response.write_eof()
     return response
 
