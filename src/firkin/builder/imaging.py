@@ -52,8 +52,17 @@ class Imager:
         config = built.config
         config.rootfs = types.RootFS(diff_ids=[layer.diff_id for layer in stack])
         await self._history(built, solved, config, len(stack), epoch)
+        encoded = assemble.encode_config(config)
+        same = self._catalog.images.get(catalog.digest_of(encoded))
+        if same is not None and all(
+            self._layers.store.exists(digest) for digest in (same.id, same.manifest)
+        ):
+            for name in names:
+                if self._catalog.names.get(name) != same.id:
+                    await self._catalog.tag(same.id, name)
+            return self._catalog.images[same.id]
         parts = assemble.Parts(
-            config=assemble.encode_config(config),
+            config=encoded,
             layers=[self._received(layer) for layer in stack], names=names,
         )  # fmt: skip
         return await assemble.assemble(parts, self._layers, self._catalog)

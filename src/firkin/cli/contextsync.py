@@ -7,18 +7,19 @@ did are read and sent.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
 from io import FileIO
 
 from firkin.cli import errors
-from firkin.wire import ignorefile
+from firkin.client import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from firkin.wire import ignorefile
 
 _BATCH = 1 << 17
 _CHUNK = 1 << 20
@@ -34,19 +35,18 @@ class Directory:
 
     def key(self) -> str:
         """What the engine knows the directory by."""
-        import hashlib
-        import platform
+        import binascii
 
-        text = f"{platform.node()}\0{os.path.realpath(self.root)}"
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+        # Two directories of one key would only have their files sent again.
+        host = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "")
+        text = f"{host}\0{os.path.realpath(self.root)}".encode("utf-8", "surrogateescape")
+        return f"{binascii.crc32(text):08x}{binascii.crc32(text[::-1]):08x}"
 
     def manifest(self) -> Iterator[bytes]:
         """The lines, in pieces."""
         lines: list[str] = []
         size = 0
-        encode = json.JSONEncoder(separators=(",", ":")).encode
-        for line in self._walk(self.root, "", 0):
-            text = encode(line)
+        for text in self._walk(self.root, "", 0):
             lines.append(text)
             size += len(text)
             if size >= _BATCH:
@@ -55,7 +55,7 @@ class Directory:
         if lines:
             yield ("\n".join(lines) + "\n").encode()
 
-    def _walk(self, directory: str, prefix: str, depth: int) -> Iterator[list[object]]:
+    def _walk(self, directory: str, prefix: str, depth: int) -> Iterator[str]:
         if depth > 500:
             raise errors.CliError(f"directories are nested too deep at {directory}")
         try:
@@ -125,12 +125,23 @@ def _mode(mode: int) -> int:
     return mode if os.name == "posix" else mode | 0o111
 
 
-def _line(name: str, status: os.stat_result, mode: int, link: str) -> list[object]:
-    stamp = "" if stat.S_ISDIR(mode) else f"{status.st_ino:x}.{status.st_size:x}." \
-        f"{status.st_mtime_ns:x}.{status.st_ctime_ns:x}"  # fmt: skip
+def _line(name: str, status: os.stat_result, mode: int, link: str) -> str:
+    stamp = ""
+    if not stat.S_ISDIR(mode):
+        stamp = (
+            f"{status.st_ino:x}.{status.st_size:x}.{status.st_mtime_ns:x}.{status.st_ctime_ns:x}"
+        )
     if sys.platform == "win32":
         name, link = name.replace("\\", "/"), link.replace("\\", "/")
-    return [name, _mode(mode), status.st_size, status.st_mtime_ns, stamp, link]
+    try:
+        (name + link).encode()
+    except UnicodeEncodeError:
+        raise errors.CliError(f"the name of {name!r} in the build context is not UTF-8") from None
+    shown = jsontext.dumps(link) if link else '""'
+    return (
+        f"[{jsontext.dumps(name)},{_mode(mode)},{status.st_size},{status.st_mtime_ns},"
+        f'"{stamp}",{shown}]'
+    )
 
 
 def rules(root: str, dockerfile: str) -> ignorefile.Ignore | None:
@@ -144,6 +155,8 @@ def rules(root: str, dockerfile: str) -> ignorefile.Ignore | None:
                 text = file.read()
         except (FileNotFoundError, NotADirectoryError):
             continue
+        from firkin.wire import ignorefile
+
         try:
             return ignorefile.read(text)
         except ignorefile.BadPattern as error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 
-from firkin.cli import buildgraph, buildview, common, contextsync, credentials, errors, flags
+from firkin.cli import buildview, common, contextsync, errors, flags
 from firkin.cli.opts import building, environment, limits, networks
-from firkin.client import build, http
+from firkin.client import build, http, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,6 +139,8 @@ def _end(
                 state = "cached" if step.cached else "not cached"
                 sys.stderr.write(f"#{step.number} {step.name}\n    {state}: {step.why}\n")
     if graph := values.text("graph"):
+        from firkin.cli import buildgraph
+
         drawn = buildgraph.svg if graph.endswith(".svg") else buildgraph.text
         if graph == "-":
             cli.print(drawn(view.steps).rstrip("\n"))
@@ -244,15 +245,13 @@ def _query(cli: context.Cli, values: flags.Values) -> dict[str, object]:
         "shmsize": values.number("shm-size") or None, "extrahosts": values.items("add-host"),
         "allow": values.items("allow"), "squash": values.flag("squash") or None,
     }  # fmt: skip
-    import json
-
     for name, value in (
         ("ulimits", ulimits), ("securityopt", values.items("security-opt")),
         ("outputs", [{"Type": one["type"], "Attrs": one} for one in outputs]),
         ("cachefrom", values.get("cache-from")), ("cacheto", values.get("cache-to")),
     ):  # fmt: skip
         if value:
-            query[name] = json.dumps(value)
+            query[name] = jsontext.dumps(value)
     if attests:
         query["attests"] = attests
     if annotations := values.items("annotation"):
@@ -322,6 +321,8 @@ def _from_stdin(values: flags.Values, body: dict[str, Any]) -> Iterator[bytes] |
 def _extras(cli: context.Cli, values: flags.Values, body: dict[str, Any]) -> None:
     secrets: list[tuple[str, bytes]] = values.get("secret")
     if secrets:
+        import base64
+
         body["secrets"] = {n: base64.b64encode(data).decode("ascii") for n, data in secrets}
     if agents := values.get("ssh"):
         if not cli.client.transport.address.startswith("unix:"):
@@ -346,7 +347,12 @@ def _extras(cli: context.Cli, values: flags.Values, body: dict[str, Any]) -> Non
 
 def _credentials(cli: context.Cli) -> dict[str, str]:
     """All credentials of the configuration, for whatever images the Dockerfile names."""
+    if not any(cli.config.get(name) for name in ("auths", "credsStore", "credHelpers")):
+        return {}
+    import base64
     import json
+
+    from firkin.cli import credentials
 
     found = credentials.every(cli)
     if not found:
