@@ -12,6 +12,7 @@ import collections
 import contextlib
 import os
 import time
+from collections.abc import AsyncIterator
 
 from firkin.builder import cache, copying, graph, select, trees
 from firkin.snapshots import base
@@ -60,6 +61,24 @@ class CacheMounts:
         stack.enter_context(self._cache.pinned(record.id))
         stack.push_async_callback(self._release, record)
         return self.path(record)
+
+    @contextlib.asynccontextmanager
+    async def making(self, identity: str) -> AsyncIterator[str]:
+        """A new directory for an id, to be filled in the block, known after it."""
+        now = time.time()
+        record = cache.Record(
+            id=cache.new_id(), kind=cache.MOUNT, description=f"cached mount {identity}",
+            created=now, used=now,
+        )  # fmt: skip
+        path = self.path(record)
+        os.mkdir(path, 0o755)
+        try:
+            yield path
+        except BaseException:
+            await asyncio.to_thread(base.remove_tree, path)
+            raise
+        record.size = (await asyncio.to_thread(base.measure, path)).size
+        await self._cache.add(record, ())
 
     async def _make(
         self, identity: str, wanted: graph.RunMount, begin: trees.Tree | None

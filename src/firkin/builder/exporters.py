@@ -189,6 +189,11 @@ def _write_layout(
 ) -> None:  # fmt: skip
     store = service.layers.store
     top = index_of(store, service.catalog, parts, annotations)
+    write_blobs(store, top, names, path)
+
+
+def write_blobs(store: contents.Store, top: types.Descriptor, names: list[str], path: str) -> None:
+    """A stored manifest or index with all that it names as the tar of an OCI layout. Blocks."""
     listed: list[dict[str, Any]] = []
     for name in names or [""]:
         one = msgspec.to_builtins(top)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -43,16 +43,20 @@ class Imager:
         self._one = asyncio.Lock()
 
     async def image(
-        self, built: plan.Built, solved: solver.Solver, names: list[str], epoch: int | None
-    ) -> types.Image:
-        """The image of a planned and solved stage. The caller holds a lease."""
+        self, built: plan.Built, solved: solver.Solver, names: list[str], epoch: int | None,
+        adorn: Callable[[bytes], bytes] = lambda config: config,
+    ) -> types.Image:  # fmt: skip
+        """The image of a planned and solved stage. The caller holds a lease.
+
+        ``adorn`` may add members to the config.
+        """
         ref = await solved.solve(built.vertex) if built.vertex is not None else trees.SCRATCH
         async with self._one:
             stack = await self.layers(ref, built.base, epoch)
         config = built.config
         config.rootfs = types.RootFS(diff_ids=[layer.diff_id for layer in stack])
         await self._history(built, solved, config, len(stack), epoch)
-        encoded = assemble.encode_config(config)
+        encoded = adorn(assemble.encode_config(config))
         same = self._catalog.images.get(catalog.digest_of(encoded))
         if same is not None and all(
             self._layers.store.exists(digest) for digest in (same.id, same.manifest)
@@ -89,12 +93,12 @@ class Imager:
             record = next((r for r in self._cache.records.values() if r.snapshot == key), None)
             if layer is None and record is not None and record.diff_id and epoch is None:
                 layer = self._stored(record.diff_id)
-            own = layer is None or (epoch is not None and record is not None)
-            if layer is None or own:
+            if layer is None or (epoch is not None and record is not None):
                 layer = await self._write(key, below, epoch)
             if layer is not None:
                 following = _chain(chain, layer.diff_id)
-                if epoch is None and key != following and not await self._layers.has(following):
+                own = key.startswith(trees.PREFIX)
+                if epoch is None and own and not await self._layers.has(following):
                     async with self._cache.naming:
                         await self._cache.rename(key, following, layer.diff_id)
                     key = following

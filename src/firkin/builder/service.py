@@ -26,6 +26,8 @@ from firkin import errdefs, reference
 from firkin.builder import (
     attest,
     cache,
+    cachefiles,
+    cachist,
     contextstore,
     executor,
     exporters,
@@ -78,6 +80,7 @@ class Builder:
         self.shelf = exporters.Shelf(os.path.join(self._root, "outputs"))
         self._jobs = solver.Jobs()
         self._imager = imaging.Imager(self.workshop, store.catalog, store.layers)
+        self._cachist = cachist.Cachist(self.workshop, self._imager, store, self.shelf)
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._tasks = tasks.Tasks("builds")
 
@@ -223,6 +226,8 @@ class Builder:
         limits = graph.Limits(host=wanted.host, insecure="security.insecure" in wanted.allow)
         solved = solver.Solver(self.workshop, self._jobs, wanted, watcher, limits)
         stack.push_async_callback(solved.close)
+        for source in wanted.cache_from:
+            await self._cachist.open(wanted, source, solved, watcher)
         watcher.planned(
             graph.ancestors([b.vertex for b in built if b.vertex is not None]),
             [line for one in plans for line in one.outline()],
@@ -248,7 +253,8 @@ class Builder:
                 here = _native(plans)
                 for one, planned in zip(built, plans, strict=True):
                     mine = stored if planned is here else []
-                    image = await self._imager.image(one, solved, mine, wanted.epoch)
+                    adorn = await self._cachist.inline(wanted, one, solved)
+                    image = await self._imager.image(one, solved, mine, wanted.epoch, adorn)
                     ref = trees.SCRATCH
                     if one.vertex is not None:
                         ref = await solved.solve(one.vertex)
@@ -263,12 +269,13 @@ class Builder:
                     if one.vertex is not None:
                         ref = await solved.solve(one.vertex)
                     parts.append(exporters.Part(_NO_IMAGE, ref, planned.platform))
+            outputs += await self._cachist.keep(wanted, built, solved)
             for out in wanted.outputs:
                 if out.fetched:
                     outputs.append(await self._shelve(wanted, out, parts, names))
-        for out in wanted.outputs:
-            if out.pushed:
-                await self._push(wanted, out, parts, watcher)
+            for out in wanted.outputs:
+                if out.pushed:
+                    await self._push(wanted, out, parts, watcher)
         if outputs:
             metadata["firkin.outputs"] = outputs
         native = next((p for p, one in zip(parts, plans, strict=True) if one is _native(plans)),
@@ -342,14 +349,21 @@ class Builder:
         names = out.names or [one for one in out.options.get("name", "").split(",") if one]
         if not names:
             raise errdefs.InvalidParameter("cannot push an image without a name: give it one (-t)")
-        if len(parts) > 1 or any(part.attached for part in parts):
-            raise errdefs.NotImplemented(
-                "pushing an index of several platforms or with attestations is not supported: "
-                "write it with --output type=oci,dest=FILE"
-            )
+        index: types.Descriptor | None = None
+        if len(parts) > 1 or any(part.attached for part in parts) or wanted.annotations:
+            index = await asyncio.to_thread(
+                exporters.index_of, self._images.content, self._images.catalog, parts,
+                wanted.annotations,
+            )  # fmt: skip
         for name in names:
             target = reference.combine(name)
             who = await wanted.keys.get(target.domain)
+            if index is not None:
+                await cachefiles.push(
+                    self._images.carrier, self._images.content, index, str(target), who
+                )
+                watcher.message(f"pushed {target.familiar}: digest: {index.digest}")
+                continue
 
             def say(message: dict[str, Any]) -> None:
                 if text := message.get("status"):

@@ -18,7 +18,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from firkin import errdefs
 from firkin.builder import cache, graph, progress, request, select, sources, steps, trees, why
@@ -33,6 +33,13 @@ class StepFailed(errdefs.InvalidParameter):
         super().__init__(message)
         self.vertex = vertex
         self.code = code
+
+
+class Imported(Protocol):
+    """A cache from elsewhere (see ``cachefiles``)."""
+
+    async def find(self, key: str) -> cache.Record | None:
+        """The record of a definition key, brought here; None when there is none."""
 
 
 class Job:
@@ -130,6 +137,7 @@ class Solver:
         self._stack = contextlib.AsyncExitStack()
         self._salt = cache.new_id()
         self._traces: dict[str, dict[str, Any]] = {}
+        self.imported: list[Imported] = []
         self._reasons: dict[graph.Vertex, str] = {}
         self.cached: set[graph.Vertex] = set()
 
@@ -145,6 +153,10 @@ class Solver:
         result = await self._result(vertex)
         assert isinstance(result, trees.Ref)
         return result
+
+    async def definition(self, vertex: graph.Vertex) -> str:
+        """The definition key of a step."""
+        return await self._definition(vertex)
 
     async def peek(self, vertex: graph.Vertex) -> cache.Record | None:
         """The record of a step that is solved or in the cache; nothing is made."""
@@ -176,7 +188,7 @@ class Solver:
         if isinstance(op, graph.Local | graph.Download | graph.Checkout):
             return await self._source(vertex)
         definition = await self._definition(vertex)
-        if not vertex.no_cache and (record := self._cache.find(definition)) is not None:
+        if not vertex.no_cache and (record := await self._known_record(definition)) is not None:
             return await self._hit(vertex, record)
         inputs = await self._all([self._input(one) for one in vertex.inputs])
         if vertex.no_cache:
@@ -206,6 +218,14 @@ class Solver:
         self.pin(ref.snapshot)
         self._watcher.done(vertex, why=reason)
         return ref
+
+    async def _known_record(self, definition: str) -> cache.Record | None:
+        """The record of a definition key, here or in an imported cache."""
+        record = self._cache.find(definition)
+        for one in self.imported:
+            if record is None:
+                record = await one.find(definition)
+        return record
 
     async def _hit(self, vertex: graph.Vertex, record: cache.Record) -> trees.Ref:
         self.pin(record.snapshot)

@@ -148,6 +148,11 @@ class ImageService(queries.Queries):
         await self._puller.transfers.close()
         await self.registries.close()
 
+    @property
+    def carrier(self) -> transport.Transport:
+        """The connections to registries."""
+        return self._carrier
+
     async def pull(
         self,
         name: str,

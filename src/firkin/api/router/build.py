@@ -141,6 +141,7 @@ async def build(one: call.Call) -> web.StreamResponse:
     known = buildrequests.credentials(one.request.headers.get("X-Registry-Config", ""))
     more["keys"] = request.GivenKeys(known)
     wanted = buildrequests.make(one.core, given, context, **more)
+    held = await _local_caches(one, wanted)
     stream = buildstream.Stream()
     watcher = (
         buildstream.Rich(stream) if rich
@@ -153,6 +154,21 @@ async def build(one: call.Call) -> web.StreamResponse:
     finally:
         work.cancel()
         await asyncio.wait([work])
+        for cached in held:
+            await cached.close()
+
+
+async def _local_caches(one: call.Call, wanted: request.Request) -> list[request.Context]:
+    """Caches that the client has sent as contexts; where they are is the engine's to say."""
+    held: list[request.Context] = []
+    for at, source in enumerate(wanted.cache_from):
+        if source.type != "local":
+            continue
+        context = one.core.builder.contexts.context(source.options.get("token", ""))
+        held.append(context)
+        path = (await context.open()).root
+        wanted.cache_from[at] = request.CacheSource(type="local", options={"path": path})
+    return held
 
 
 async def _work(

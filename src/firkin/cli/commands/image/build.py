@@ -107,6 +107,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     else:
         _directory(cli, values, where, query, body)
     _extras(cli, values, body)
+    _caches(cli, values, query)
     if stream is None and "remote" in query:
         query["own"] = True
     call = "check" if values.flag("check") else values.text("call")
@@ -248,7 +249,7 @@ def _query(cli: context.Cli, values: flags.Values) -> dict[str, object]:
     for name, value in (
         ("ulimits", ulimits), ("securityopt", values.items("security-opt")),
         ("outputs", [{"Type": one["type"], "Attrs": one} for one in outputs]),
-        ("cachefrom", values.get("cache-from")), ("cacheto", values.get("cache-to")),
+        ("cacheto", values.get("cache-to")),
     ):  # fmt: skip
         if value:
             query[name] = jsontext.dumps(value)
@@ -343,6 +344,25 @@ def _extras(cli: context.Cli, values: flags.Values, body: dict[str, Any]) -> Non
             raise errors.CliError(f"failed to get build context {name}: {source} is not found")
     if contexts:
         body["contexts"] = contexts
+
+
+def _caches(cli: context.Cli, values: flags.Values, query: dict[str, object]) -> None:
+    """Caches to import; one in a directory of this machine is sent like a context."""
+    found: list[dict[str, str]] = []
+    for item in values.get("cache-from"):
+        if item["type"] == "local":
+            source = item.get("src", "")
+            if not os.path.isfile(os.path.join(source, "index.json")):
+                cli.warn(f"WARNING: there is no build cache in {source!r}")
+                continue
+            tree = contextsync.Directory(source)
+            token, missing = build.sync(cli.client, tree.key(), tree.manifest())
+            if missing:
+                build.send(cli.client, token, tree.archive(missing))
+            item = {"type": "local", "token": token}
+        found.append(item)
+    if found:
+        query["cachefrom"] = jsontext.dumps(found)
 
 
 def _credentials(cli: context.Cli) -> dict[str, str]:
