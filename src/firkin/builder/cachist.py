@@ -12,10 +12,10 @@ from firkin.builder import (
     cachefiles,
     exporters,
     imaging,
-    plan,
     progress,
     request,
     solver,
+    stages,
     steps,
 )
 from firkin.images import service as images
@@ -67,7 +67,7 @@ class Cachist:
         solved.imported.append(found)
 
     async def keep(
-        self, wanted: request.Request, built: list[plan.Built], solved: solver.Solver
+        self, wanted: request.Request, built: list[stages.Built], solved: solver.Solver
     ) -> list[dict[str, str]]:
         """Export the cache as ``cache_to`` says. Returns what the client is to fetch."""
         outputs: list[dict[str, str]] = []
@@ -100,7 +100,7 @@ class Cachist:
         return outputs
 
     async def inline(
-        self, wanted: request.Request, built: plan.Built, solved: solver.Solver
+        self, wanted: request.Request, built: stages.Built, solved: solver.Solver
     ) -> Callable[[bytes], bytes]:
         """What puts the cache into the image's config, where it is wanted."""
         asked = any(one.type == "inline" for one in wanted.cache_to)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.builder import plan, trees
+from firkin.builder import stages, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, save
 from firkin.images import service as images
@@ -98,7 +98,7 @@ async def write_rootfs(place: trees.Trees, parts: list[Part], path: str, epoch: 
         def work() -> None:
             with open(path, "wb") as file:
                 for part, root in roots:
-                    name = plan.shown(part.platform).replace("/", "_")
+                    name = stages.shown(part.platform).replace("/", "_")
                     prefix = f"{name}/" if len(parts) > 1 else ""
                     _walk(file, root, prefix, epoch)
                 file.write(bytes(1024))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from firkin import errdefs
-from firkin.builder import cache, plan, solver, steps, trees
+from firkin.builder import cache, plan, solver, stages, steps, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, layers, stream, views
 from firkin.types import image as types
@@ -43,7 +43,7 @@ class Imager:
         self._one = asyncio.Lock()
 
     async def image(
-        self, built: plan.Built, solved: solver.Solver, names: list[str], epoch: int | None,
+        self, built: stages.Built, solved: solver.Solver, names: list[str], epoch: int | None,
         adorn: Callable[[bytes], bytes] = lambda config: config,
     ) -> types.Image:  # fmt: skip
         """The image of a planned and solved stage. The caller holds a lease.
@@ -160,7 +160,7 @@ class Imager:
             media_type=types.MEDIA_OCI_LAYER, digest=info.digest, size=info.size))  # fmt: skip
 
     async def _history(
-        self, built: plan.Built, solved: solver.Solver, config: types.ImageConfig, total: int,
+        self, built: stages.Built, solved: solver.Solver, config: types.ImageConfig, total: int,
         epoch: int | None,
     ) -> None:  # fmt: skip
         base = built.base

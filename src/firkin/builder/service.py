@@ -39,6 +39,7 @@ from firkin.builder import (
     request,
     select,
     solver,
+    stages,
     steps,
     trees,
 )
@@ -236,7 +237,7 @@ class Builder:
         return await self._export(wanted, plans, built, solved, watcher, begun)
 
     async def _export(
-        self, wanted: request.Request, plans: list[plan.Plan], built: list[plan.Built],
+        self, wanted: request.Request, plans: list[plan.Plan], built: list[stages.Built],
         solved: solver.Solver, watcher: progress.Watcher, begun: float,
     ) -> Result:  # fmt: skip
         names = list(dict.fromkeys(
@@ -303,10 +304,10 @@ class Builder:
         return found
 
     async def _attest(
-        self, wanted: request.Request, part: exporters.Part, built: plan.Built, names: list[str],
+        self, wanted: request.Request, part: exporters.Part, built: stages.Built, names: list[str],
         begun: float,
     ) -> None:  # fmt: skip
-        platform = plan.shown(part.platform)
+        platform = stages.shown(part.platform)
         statements: list[dict[str, Any]] = []
         moment = float(wanted.epoch) if wanted.epoch is not None else time.time()
         if mode := wanted.attests.get("provenance"):
