@@ -22,6 +22,7 @@ class Worker:
         self._name = name
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._ended = asyncio.Event()
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """``work(*args)`` in the thread, after what was asked for before.
@@ -52,13 +53,19 @@ class Worker:
 
         self._queue.put(task)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            self._thread = threading.Thread(
+                target=self._serve, args=(loop,), name=self._name, daemon=True
+            )
             self._thread.start()
         return await future
 
-    def _serve(self) -> None:
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while (task := self._queue.get()) is not None:
             task()
+        try:
+            loop.call_soon_threadsafe(self._ended.set)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
 
     def submit(self, work: Callable[[], None]) -> None:
         """``work()`` in the thread, after what was asked for before, if it was ever started."""
@@ -69,3 +76,8 @@ class Worker:
         """No more work comes; the thread ends when it has done what there is."""
         if self._thread is not None:
             self._queue.put(None)
+
+    async def ended(self) -> None:
+        """Wait for the end of the thread after :meth:`close`."""
+        if self._thread is not None:
+            await self._ended.wait()

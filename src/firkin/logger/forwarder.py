@@ -62,6 +62,7 @@ class Forwarder:
         self._ending = False
         self._hurry = asyncio.Event()
         self._failing = False
+        self._over = False
         self._buffer = 0
         if info.options.get("mode") == "non-blocking":
             self._buffer = options.size(info.options, "max-buffer-size", _BUFFER)
@@ -70,7 +71,9 @@ class Forwarder:
         """Open the logger now, to see whether it can be. Raises ``Unavailable``."""
         try:
             await self._worker.run(self._opened)
-        except (OSError, errdefs.FirkinError) as error:
+        except Exception as error:  # the driver may be another package's
+            self._worker.submit(self._closed)
+            self._worker.close()
             raise errdefs.Unavailable(
                 f"failed to initialize logging driver: {self._driver.name}: {error}"
             ) from error
@@ -92,11 +95,12 @@ class Forwarder:
 
     async def idle(self) -> None:
         """Wait until the thread does nothing any more, after :meth:`run` was cancelled."""
-        await self._worker.run(self._closed)
-        self._worker.close()
+        await self._worker.ended()
 
     async def settle(self, seconds: float) -> bool:
         """Wait until all that is in the spool now is forwarded; tells whether it is."""
+        if self._over:
+            return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settling.append(future)
         self._wake.set()
@@ -115,7 +119,7 @@ class Forwarder:
                 ending, settling = self._ending, self._settling[:]
                 try:
                     more = await self._worker.run(self._pass)
-                except (OSError, errdefs.FirkinError) as error:
+                except Exception as error:  # the driver may be another package's
                     await self._failed(error, pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                     continue
@@ -138,6 +142,10 @@ class Forwarder:
                 if not self._ending and not self._settling:
                     await asyncio.sleep(_GATHER)
         finally:
+            self._over = True
+            for future in self._settling:
+                if not future.done():
+                    future.set_result(None)
             self._worker.submit(self._closed)
             self._worker.close()
 
@@ -157,6 +165,8 @@ class Forwarder:
 
     async def tend(self, reopen: Callable[[], None]) -> None:
         """Rotate the spool when it is time, and remove what is not needed any more."""
+        if self._over:
+            return
         lost = await self._worker.run(self._tend, reopen)
         if lost:
             self._report("log_drop", {"driver": self._driver.name, "bytes": str(lost)})

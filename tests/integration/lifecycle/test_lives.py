@@ -227,6 +227,9 @@ def test_links_on_the_default_bridge(engine: Engine, client: str) -> None:
         assert line in env, env
     assert inspect(engine, "web")["HostConfig"]["Links"] == ["/db:/web/data-base", "/db:/web/db"]
     engine.run("exec", "web", "ping", "-c", "1", "data-base")
+    engine.run("rm", "--link", "web/db", client=client)
+    assert inspect(engine, "web")["HostConfig"]["Links"] == ["/db:/web/data-base"]
+    assert engine.run("rm", "--link", "/web/db", client=client, check=False).returncode == 1
     engine.run("stop", "-t", "0", "db")
     engine.run("run", "-d", "--name", "squatter", "busybox", "sleep", "1000")
     engine.run("start", "db")  # with another address now, perhaps

@@ -203,6 +203,21 @@ def test_non_blocking_mode_goes_on_and_tells_of_its_losses(engine: Engine) -> No
     target.close()
 
 
+def test_removal_and_restart_with_a_dead_target(engine: Engine) -> None:
+    engine.run(
+        "run", "-d", "--name", "dt", "--log-driver", "gelf", "--log-opt",
+        "gelf-address=tcp://127.0.0.1:1", "--log-opt", "mode=non-blocking", "busybox", "sh", "-c",
+        "while :; do echo x; sleep 0.1; done",
+    )  # fmt: skip
+    said = ("events", "--since", "1h", "--until", "0s", "--filter", "container=dt")
+    until(lambda: "log_fail" in engine.out(*said))
+    engine.run("restart", "-t", "0", "dt")
+    until(lambda: engine.out(*said).count("log_fail") >= 2)
+    engine.run("stop", "-t", "0", "dt")
+    engine.run("start", "dt")
+    engine.run("rm", "-f", "dt")
+
+
 def test_an_engine_that_is_killed_goes_on_forwarding(engine: Engine) -> None:
     target = logtargets.Target.tcp()
     engine.run(
@@ -282,3 +297,51 @@ def test_the_engines_default(tmp_path: Path) -> None:
         if engine.process and engine.process.poll() is None:
             engine.end(9)
         rig.clear(engine)
+
+
+_DRIVER = """
+import json
+from firkin import errdefs
+
+class Driver:
+    options = frozenset({"file"})
+    def __init__(self, context):
+        self.context = context
+    def validate(self, options):
+        if not options.get("file"):
+            raise errdefs.InvalidParameter("mylog needs the option file")
+    def open(self, info, state=""):
+        return Logger(open(info.options["file"], "a"), info.name)
+
+class Logger:
+    def __init__(self, file, name):
+        self.file, self.name = file, name
+    def write(self, entries):
+        for entry in entries:
+            self.file.write(f"{self.name} {entry.source} {entry.line.decode()}\\n")
+        self.file.flush()
+        return ""
+    def close(self):
+        self.file.close()
+"""
+
+
+def test_a_driver_from_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = tmp_path / "packages"
+    info = packages / "mylog-1.0.dist-info"
+    info.mkdir(parents=True)
+    (packages / "mylog.py").write_text(_DRIVER)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mylog\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[firkin.log_drivers]\nmylog = mylog:Driver\n")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    target = tmp_path / "target"
+    home = tmp_path / "engine"
+    home.mkdir()
+    with rig.running(home, f"fklp{time.monotonic_ns() % 10**8}") as engine:
+        assert "mylog" in engine.out("info", "-f", "{{.Plugins.Log}}")
+        lacking = engine.run("create", "--log-driver", "mylog", "busybox", check=False)
+        assert b"mylog needs the option file" in lacking.stderr
+        engine.run("run", "--name", "own", "--log-driver", "mylog", "--log-opt", f"file={target}",
+                   "busybox", "echo", "hello")  # fmt: skip
+        until(lambda: target.exists() and target.read_text() == "own stdout hello\n")
+        assert engine.out("logs", "own") == "hello"

@@ -13,6 +13,7 @@ from firkin.engine.containers import (
     attach,
     create,
     inspect,
+    links,
     listing,
     logs,
     model,
@@ -161,8 +162,23 @@ def size(one: call.Call) -> tuple[int, int]:
 async def remove_container(one: call.Call) -> web.StreamResponse:
     """ContainerDelete."""
     if one.flag("link"):
-        raise errdefs.NotImplemented("links between containers are not supported by this version")
+        name, slash, alias = one.var("id").strip("/").rpartition("/")
+        if not slash:
+            raise errdefs.InvalidParameter(
+                f"{alias}: a link is named by its container and its alias: CONTAINER/ALIAS"
+            )
+        await links.unlink(one.core, one.core.containers.get(name), alias)
+        return call.empty()
     await remove.remove(one.core, _subject(one), force=one.flag("force"), volumes=one.flag("v"))
+    return call.empty()
+
+
+@ROUTES.add("DELETE", "/containers/{id}/{alias}")
+async def remove_link(one: call.Call) -> web.StreamResponse:
+    """ContainerDelete of a link."""
+    if not one.flag("link"):
+        raise errdefs.NotFound("page not found")
+    await links.unlink(one.core, _subject(one), one.var("alias"))
     return call.empty()
 
 

@@ -153,6 +153,23 @@ def _rewrite(home: str, aliases: set[str], lines: str) -> None:
     etcfiles.write(home, "hosts", "".join(kept) + lines)
 
 
+async def unlink(core: engine.Core, parent: model.Container, alias: str) -> None:
+    """Take a link away; variables of a running process stay. Raises ``NotFound``."""
+    async with parent.lock:
+        before = parent.record.host.links or []
+        after = [text for text in before if networking.split_link(text)[1] != alias]
+        if len(after) == len(before):
+            raise errdefs.NotFound(f"No such link: /{parent.name}/{alias}")
+        parent.record.host.links = after or None
+        try:
+            await core.containers.save_record(parent)
+        except BaseException:
+            parent.record.host.links = before
+            raise
+        if parent.running:
+            _rewrite(core.home(parent.id), {alias}, "")
+
+
 def shown(container: model.Container) -> list[str] | None:
     """HostConfig.Links as inspect shows it."""
     links = container.record.host.links

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 NONE = "none"
 _PERIOD = 2.0  # seconds between two looks at the sizes of the logs
+_LEAVE = 1.0  # seconds that it waits for the end of a forwarder that is given up
 _DRAIN = 5.0  # seconds that a removal waits for the last entries to be delivered
 _QUEUE = spool.Limits(4 << 20, 1 << 20, False)  # a spool that is emptied as it is forwarded
 _UNREAD = spool.Limits(4 << 20, 25, False)
@@ -178,15 +179,15 @@ class Logs:
         forwarding.forwarder.end()
         if forwarding.task is not None and not forwarding.forwarder.failing:
             await asyncio.wait({forwarding.task}, timeout=_DRAIN)
-        await self._stop(container)
+        with contextlib.suppress(TimeoutError):  # its thread may still wait for a dead target
+            await asyncio.wait_for(self._stop(container), _LEAVE)
 
     async def _stop(self, container: model.Container) -> None:
         forwarding = self._forwarding.pop(container.id, None)
         if forwarding is None or forwarding.task is None:
             return
         forwarding.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await forwarding.task
+        await asyncio.wait({forwarding.task})
         await forwarding.forwarder.idle()
 
     async def _tend(self, core: engine.Core) -> None:
