@@ -108,6 +108,15 @@ def test_damaged_and_missing_blobs(engine: rig.Engine) -> None:
     engine.run("rmi", "damaged:1")
 
 
+def test_a_network_without_its_bridge(engine: rig.Engine) -> None:
+    option = f"com.docker.network.bridge.name=fkn{os.getpid()}"
+    engine.run("network", "create", "-o", option, "bare")
+    subprocess.run(["ip", "link", "delete", f"fkn{os.getpid()}"], check=True)
+    [found] = _check(engine)
+    assert (found["Area"], found["Subject"]) == ("network", "bare")
+    engine.run("network", "rm", "bare")
+
+
 def test_words_for_people_and_the_raw_answer(engine: rig.Engine) -> None:
     assert engine.out("system", "check") == "no differences"
     engine.run("volume", "create", "shown")

@@ -1,7 +1,11 @@
-"""Networks: the firewall table, and the place of every running container."""
+"""Networks: their bridges, and the place of every running container.
+
+The firewall table needs no look: it is watched, and put back when somebody changes it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 from firkin.engine import core as engine
@@ -10,7 +14,16 @@ from firkin.linux import netns
 
 
 async def audit(core: engine.Core, deep: bool) -> AsyncIterator[difference.Difference]:
-    """Network namespaces of running containers."""
+    """Bridges of networks, namespaces of running containers."""
+    for driver in core.network.every():
+        rules = driver.rules()
+        if rules is None:
+            continue
+        if not os.path.exists(f"/sys/class/net/{rules.bridge}"):
+            yield difference.Difference(
+                "network", driver.stored.name, f"its bridge {rules.bridge} is gone",
+                remedy="stop its containers and restart the engine",
+            )  # fmt: skip
     for container in core.containers:
         endpoints = core.network.endpoints(container.id) if container.running else ()
         path = endpoints[0].netns if endpoints else ""
