@@ -34,6 +34,9 @@ OWN_FLAGS = {
     "run": {"health-on-failure", "replace"},
     "create": {"health-on-failure", "replace"},
     "update": {"label-add", "label-rm"},
+    "port": {"reachable"},
+    "ls": {"reachable"},
+    "ps": {"reachable"},
 }
 OWN_COMMANDS = {"check", "completion", "doctor", "exists", "reload"}
 """What is Firkin's own, by verb."""

@@ -54,3 +54,16 @@ def prune(client: api.Client, filters: Filters) -> dict[str, Any]:
 def reload(client: api.Client) -> None:
     """Firkin's own: let the engine put its firewall rules back."""
     client.call("POST", "/networks/reload")
+
+
+def exposure(client: api.Client, container_id: str = "") -> list[dict[str, Any]]:
+    """Firkin's own: the ways to published ports, of one container or of all."""
+    found: list[dict[str, Any]] = list(client.call("GET", "/firkin/exposure") or ())
+    return [one for one in found if not container_id or one["ContainerID"] == container_id]
+
+
+def reach(way: dict[str, Any]) -> str:
+    """One way in words: address, port and interface."""
+    address = way["Address"]
+    shown = f"[{address}]" if ":" in address else address
+    return f"{shown}:{way['Port']} ({way['Interface']})"

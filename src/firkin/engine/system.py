@@ -51,6 +51,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
     host, config = core.host, core.config
     layout = host.cgroup
     warnings = await core.network.warnings()
+    exposed = await core.network.exposure()
     if host.moved_controllers:
         warnings.append(
             "INFO: hybrid cgroup host: mounted as v1 so that containers can run: "
@@ -105,6 +106,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
             "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
             "Mirrors": None,
         },
+        "Exposure": [base.to_builtins(way) for way in exposed],
         "NCPU": host.cpus,
         "MemTotal": host.memory,
         "GenericResources": None,

@@ -25,6 +25,16 @@ def on_host(host: netlink.Socket, version: int, *, without: int = -1) -> list[ip
     return found
 
 
+def named(host: netlink.Socket) -> list[tuple[str, str]]:
+    """All addresses of the host, each with the name of its interface."""
+    names = dict(socket.if_nameindex())
+    return [
+        (one.address, names.get(one.index, ""))
+        for family in FAMILIES.values()
+        for one in host.addresses(family)
+    ]
+
+
 def check_free(
     host: netlink.Socket, pools: Collection[types.IPAMPool], *, without: int = -1
 ) -> None:

@@ -24,9 +24,11 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from firkin import errdefs
-from firkin.linux import netlink, netns, sysctl
+from firkin.linux import netlink, netns
+from firkin.network import addresses as addresses_of
 from firkin.network import (
     catalog,
+    exposure,
     firewall,
     nameservice,
     naming,
@@ -471,28 +473,16 @@ class Controller:
         """
         await self._firewall.reload()
 
+    async def exposure(self) -> list[exposure.Reach]:
+        """Every way by which a published port is reached from outside of its container."""
+        addresses = await self._ways.run(lambda: addresses_of.named(self._host.netlink))
+        endpoints = [one for place in self._places.values() for one in place.endpoints.values()]
+        return exposure.ways(endpoints, addresses)
+
     async def warnings(self) -> list[str]:
         """What on this host keeps containers' packets from passing, for ``info``."""
-        rules = [
-            rule
-            for driver in self._catalog.drivers.values()
-            if (rule := driver.rules()) is not None
-        ]
-        if not rules:
-            return []
-        found = []
-        if sysctl.read("net.ipv4.ip_forward") != "1":
-            found.append("WARNING: IPv4 forwarding is disabled")
-        try:
-            for chain in await self._firewall.foreign_drops():
-                found.append(
-                    f"WARNING: the firewall chain {chain} drops forwarded packets by policy: "
-                    f"allow those from and to {', '.join(rule.bridge for rule in rules)}, or "
-                    "published ports and outgoing connections of containers do not work"
-                )
-        except errdefs.System as error:
-            found.append(f"WARNING: cannot read the host's firewall: {error}")
-        return found
+        rules = [rule for driver in self.every() if (rule := driver.rules()) is not None]
+        return await self._firewall.warnings([rule.bridge for rule in rules])
 
 
 def _put(
@@ -507,5 +497,5 @@ def _put(
 
 
 def _close(place: places.Place) -> None:
-    if place.sandbox is not None:
-        place.sandbox.close()
+    if box := place.sandbox:
+        box.close()

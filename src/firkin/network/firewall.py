@@ -16,7 +16,7 @@ import logging
 from collections.abc import Collection, Iterable
 
 from firkin import errdefs
-from firkin.linux import nftables, nftevents, tasks
+from firkin.linux import nftables, nftevents, sysctl, tasks
 from firkin.network import ruleset
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,24 @@ class Firewall:
         except errdefs.System as error:
             log.warning("putting the firewall table %s back whole: %s", self.table, error)
             await self._nft.run(self._whole())
+
+    async def warnings(self, bridges: Collection[str]) -> list[str]:
+        """What keeps packets of these bridges from passing, in words."""
+        if not bridges:
+            return []
+        found = []
+        if sysctl.read("net.ipv4.ip_forward") != "1":
+            found.append("WARNING: IPv4 forwarding is disabled")
+        try:
+            for chain in await self.foreign_drops():
+                found.append(
+                    f"WARNING: the firewall chain {chain} drops forwarded packets by policy: "
+                    f"allow those from and to {', '.join(bridges)}, or published ports and "
+                    "outgoing connections of containers do not work"
+                )
+        except errdefs.System as error:
+            found.append(f"WARNING: cannot read the host's firewall: {error}")
+        return found
 
     async def foreign_drops(self) -> list[str]:
         """Chains of other tables that drop forwarded packets by policy, such as ip/filter/FORWARD.

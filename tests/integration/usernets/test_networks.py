@@ -368,3 +368,29 @@ def test_networks_come_back_after_a_kill(engine: rig.Engine) -> None:
     docker(engine, "network", "rm", "lasting", "second")
     links = subprocess.run(["ip", "-br", "link"], capture_output=True, check=True).stdout.decode()
     assert f"br-{before['Id'][:12]}" not in links
+
+
+def test_which_addresses_reach_a_port(engine: rig.Engine) -> None:
+    create(engine, "seen", EnableIPv6=True, IPAM={"Config": [{"Subnet": "10.221.12.0/24"}]})
+    sleeper(engine, "open", "--network", "seen", "-p", "28182:80", "-p", "127.0.0.1:28183:81")
+    sleeper(engine, "shut")
+    lines = engine.out("port", "--reachable", "open").splitlines()
+    assert "80/tcp -> 127.0.0.1:28182 (lo)" in lines
+    assert "81/tcp -> 127.0.0.1:28183 (lo)" in lines
+    assert any(line.startswith("80/tcp -> ") and line.endswith("(eth0)") for line in lines)
+    assert [line for line in lines if line.startswith("81/")] == ["81/tcp -> 127.0.0.1:28183 (lo)"]
+    assert not any("[::1]" in line for line in lines)
+    assert engine.out("port", "--reachable", "open", "81") == "81/tcp -> 127.0.0.1:28183 (lo)"
+    shown = engine.out("ps", "--reachable").splitlines()
+    assert "REACHABLE AT" in shown[0]
+    assert "127.0.0.1:28183 (lo)->81/tcp" in next(line for line in shown if "open" in line)
+    assert engine.out("ps", "--format", "{{.Reachable}}", "--filter", "name=shut") == ""
+    # What others parse stays as it is.
+    assert engine.out("ps") == docker(engine, "ps")
+    assert engine.out("port", "open") == docker(engine, "port", "open")
+    ways = get(engine, "/info")["Exposure"]
+    assert {way["Port"] for way in ways} == {28182, 28183}
+    route = json.loads(subprocess.run(["ip", "-j", "-4", "addr", "show", "eth0"],
+                                      capture_output=True, check=True).stdout)  # fmt: skip
+    address = route[0]["addr_info"][0]["local"]
+    assert address in {way["Address"] for way in ways if way["Port"] == 28182}

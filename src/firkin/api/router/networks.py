@@ -41,6 +41,12 @@ async def reload(one: call.Call) -> web.StreamResponse:
     return call.empty()
 
 
+@ROUTES.add("GET", "/firkin/exposure")
+async def exposure(one: call.Call) -> web.StreamResponse:
+    """Firkin's own: by which addresses published ports are reached."""
+    return call.reply(await one.core.network.exposure())
+
+
 @ROUTES.add("POST", "/networks/{id}/connect")
 async def connect(one: call.Call) -> web.StreamResponse:
     """NetworkConnect."""

@@ -37,6 +37,7 @@ COMMAND = flags.Command(
         flags.boolean("latest", "l", "Show the container created last, running or not"),
         flags.boolean("no-trunc", "", "Do not shorten anything"),
         flags.boolean("quiet", "q", "Print IDs only"),
+        flags.boolean("reachable", "", "Show by which addresses published ports are reached"),
         flags.boolean("size", "s", "Show sizes of files too"),
     ),
     flags.none(),
@@ -58,6 +59,7 @@ COLUMNS = {
     "CreatedAt": "CREATED AT",
     "RunningFor": "CREATED",
     "Ports": "PORTS",
+    "Reachable": "REACHABLE AT",
     "State": "STATE",
     "Status": "STATUS",
     "Size": "SIZE",
@@ -96,11 +98,27 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         fmt = RAW + ("size: {{.Size}}\n" if values.flag("size") else "")
         fmt = "container_id: {{.ID}}" if values.flag("quiet") else fmt
     elif fmt == "table":
-        fmt = TABLE + ("\t{{.Size}}" if values.flag("size") else "")
+        fmt = TABLE.replace(".Ports", ".Reachable") if values.flag("reachable") else TABLE
+        fmt += "\t{{.Size}}" if values.flag("size") else ""
         fmt = "{{.ID}}" if values.flag("quiet") else fmt
+    if ".Reachable" in fmt:
+        _add_ways(cli, found)
     whole = values.flag("no-trunc")
     formatter.render([row(item, whole) for item in found], fmt, sys.stdout, columns=COLUMNS)
     return 0
+
+
+def _add_ways(cli: context.Cli, found: list[Json]) -> None:
+    """Give each container the addresses by which its published ports are reached."""
+    from firkin.client import networks
+
+    ways = networks.exposure(cli.client)
+    for item in found:
+        item["Reachable"] = [
+            f"{networks.reach(way)}->{way['ContainerPort']}/{way['Protocol']}"
+            for way in ways
+            if way["ContainerID"] == item["Id"]
+        ]
 
 
 def row(item: Json, whole: bool) -> formatter.Row:
@@ -113,6 +131,7 @@ def row(item: Json, whole: bool) -> formatter.Row:
         "CreatedAt": lambda: _created_at(item),
         "RunningFor": lambda: _age(item),
         "Ports": lambda: ports(item.get("Ports") or []),
+        **({"Reachable": ", ".join(item["Reachable"])} if "Reachable" in item else {}),
         "State": lambda: item.get("State", ""),
         "Status": lambda: item.get("Status", ""),
         "Size": lambda: _size(item),

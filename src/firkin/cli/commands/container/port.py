@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firkin.cli import errors, flags
-from firkin.client import containers
+from firkin.client import containers, networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 COMMAND = flags.Command(
     "CONTAINER [PRIVATE_PORT[/PROTO]]",
     "List where a container's ports are published",
-    (),
+    (flags.boolean("reachable", "", "Show every address of the host that reaches the port"),),
     flags.between(1, 2),
 )
 
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     found = containers.inspect(cli.client, args[0])
+    if values.flag("reachable"):
+        return _reachable(cli, str(found["Id"]), args)
     ports: dict[str, Any] = (found.get("NetworkSettings") or {}).get("Ports") or {}
     if len(args) == 2:
         number, slash, protocol = args[1].partition("/")
@@ -39,6 +41,15 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         ]
     for line in lines:
         cli.print(line)
+    return 0
+
+
+def _reachable(cli: context.Cli, container_id: str, args: list[str]) -> int:
+    wanted = f"{args[1]}/tcp" if len(args) == 2 and "/" not in args[1] else "".join(args[1:])
+    for way in networks.exposure(cli.client, container_id):
+        port = f"{way['ContainerPort']}/{way['Protocol']}"
+        if wanted in ("", port):
+            cli.print(f"{port} -> {networks.reach(way)}")
     return 0
 
 
