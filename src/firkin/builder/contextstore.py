@@ -23,7 +23,6 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +31,7 @@ from typing import BinaryIO
 import msgspec
 
 from firkin import errdefs
-from firkin.builder import cache, select, trees
+from firkin.builder import cache, followed, select, trees
 from firkin.images import stream, unpack
 from firkin.linux import tasks
 from firkin.snapshots import base
@@ -341,14 +340,18 @@ def _merge(slot: Slot) -> int:
     encoder = msgspec.json.Encoder()
     old = _lines(current)
     have = next(old, None)
-    with open(slot.file("new"), "wb") as new, open(slot.file("missing"), "wb") as missing:
+    with (
+        open(slot.file("new"), "wb") as new,
+        open(slot.file("missing"), "wb") as missing,
+        contextlib.closing(followed.Tree(slot.tree)) as tree,
+    ):
         for line in _incoming(slot):
             key = line[0].split("/")
             while have is not None and str(have[0]).split("/") < key:
-                _remove(slot.tree, str(have[0]))
+                tree.remove(str(have[0]))
                 have = next(old, None)
             same = have if have is not None and have[0] == line[0] else None
-            digest = _apply(slot, line, same)
+            digest = _apply(tree, line, same)
             if same is not None:
                 have = next(old, None)
             if digest is None:
@@ -356,45 +359,28 @@ def _merge(slot: Slot) -> int:
                 missing.write(encoder.encode(line[0]) + b"\n")
             new.write(encoder.encode([*line, digest or ""]) + b"\n")
         while have is not None:
-            _remove(slot.tree, str(have[0]))
+            tree.remove(str(have[0]))
             have = next(old, None)
     return wanted
 
 
-def _remove(tree: str, path: str) -> None:
-    full = os.path.join(tree, path)
-    try:
-        if stat.S_ISDIR(os.lstat(full).st_mode):
-            shutil.rmtree(full)
-        else:
-            os.unlink(full)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-
-
-def _apply(slot: Slot, line: Line, same: list[object] | None) -> str | None:
+def _apply(tree: followed.Tree, line: Line, same: list[object] | None) -> str | None:
     """Make one path what the line says; its digest, or None when its content is wanted."""
     path, mode, _, mtime, stamp, link = line
-    full = os.path.join(slot.tree, path)
     if same is not None and same[1] == mode and same[4] == stamp and same[5] == link:
         return str(same[6])
     if same is not None and stat.S_IFMT(_number(same[1])) != stat.S_IFMT(mode):
-        _remove(slot.tree, path)
+        tree.remove(path)
     if stat.S_ISDIR(mode):
-        os.makedirs(full, exist_ok=True)
-        os.chmod(full, stat.S_IMODE(mode))
-        return ""
-    if stat.S_ISLNK(mode):
-        _remove(slot.tree, path)
-        os.symlink(link, full)
-        os.utime(full, ns=(mtime, mtime), follow_symlinks=False)
-        return ""
-    if stat.S_ISFIFO(mode):
-        _remove(slot.tree, path)
-        os.mkfifo(full, stat.S_IMODE(mode))
-        return ""
-    _remove(slot.tree, path)
-    return None
+        tree.directory(path, stat.S_IMODE(mode))
+    elif stat.S_ISLNK(mode):
+        tree.link(path, link, mtime)
+    elif stat.S_ISFIFO(mode):
+        tree.fifo(path, stat.S_IMODE(mode))
+    else:
+        tree.remove(path)
+        return None
+    return ""
 
 
 def _number(value: object) -> int:
@@ -403,10 +389,10 @@ def _number(value: object) -> int:
 
 def _commit(slot: Slot) -> None:
     """All is there: give directories their times and let the new index be the index."""
-    for line in _lines(slot.file("new")):
-        if stat.S_ISDIR(_number(line[1])):
-            moment = _number(line[3])
-            os.utime(os.path.join(slot.tree, str(line[0])), ns=(moment, moment))
+    with contextlib.closing(followed.Tree(slot.tree)) as tree:
+        for line in _lines(slot.file("new")):
+            if stat.S_ISDIR(_number(line[1])):
+                tree.changed(str(line[0]), _number(line[3]))
     os.rename(slot.file("new"), slot.file("index"))
     for name in ("changing", "incoming", "missing"):
         with contextlib.suppress(FileNotFoundError):
