@@ -199,6 +199,12 @@ class Server:
             self.process.send_signal(number)
         self.process.wait(60)
         self.process = None
+        for _ in range(500):  # killed workers may hold the socket a moment longer
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 5).close()
+            except OSError:
+                return
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@
 48   Docker's _catalog lists repositories, in pages
 49   conditional requests answer 304
 50   an unknown path answers 404, an unknown method 405 with Allow
+51   a client that asks beforehand (Expect: 100-continue) is told to send its body, or refused
 ===  ===========================================================================================
 """
 
@@ -59,6 +60,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -693,6 +695,18 @@ def test_50_paths(http: rig.Http) -> None:
     answer = http.ask("PUT", "/v2/a/tags/list")
     assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "UNSUPPORTED", "GET")
     assert http.ask("BREW", "/v2/").status in (400, 405)
+
+
+def test_51_expect(http: rig.Http, name: str) -> None:
+    where = http.begin(name)
+    for target, first in ((where, b"100"), (where.replace(name, "Upper"), b"400")):
+        with socket.create_connection((http.host, http.port), 30) as sock:
+            head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+            sock.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+            assert sock.recv(65536).split()[1] == first
+            if first == b"100":
+                sock.sendall(b"data")
+                assert sock.recv(65536).split()[1] == b"202"
 
 
 def test_no_request_failed_inside(server: rig.Server) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from firkin.registry import accesslog, call, connection, core, errors, metrics, proxy, routes
 from firkin.registry.access import access
@@ -18,6 +18,13 @@ _HEADERS = {
     "Docker-Distribution-Api-Version": "registry/2.0",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def _invite(request: web.BaseRequest) -> None:
+    """Tell a client that asked beforehand to send its body; who may not was told so by now."""
+    waits = request.headers.get("Expect", "").lower() == "100-continue"
+    if waits and request.version >= HttpVersion11 and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 class App:
@@ -48,6 +55,7 @@ class App:
             one.name, one.last = match.name, match.last
             label = match.label
             await self._admit(one, match.route.action)
+            _invite(request)
             response = await match.route.handler(one)
         except ConnectionError:  # the client left in the middle of its request
             response = web.Response(status=400)

@@ -13,7 +13,7 @@ from aiohttp import web, web_protocol
 HEAD = 30.0
 IDLE = 120.0
 
-_READ_BUFFER = 512 * 1024
+_READ_BUFFER = 128 * 1024
 
 
 class Connection(web_protocol.RequestHandler):

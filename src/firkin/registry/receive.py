@@ -24,7 +24,7 @@ from firkin.registry.storage import local
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-BATCH = 1 << 20
+BATCH = 512 * 1024
 """Bytes that are handed to a thread at once. An upload holds two such batches at most."""
 
 IDLE = 120.0

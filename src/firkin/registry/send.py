@@ -1,8 +1,8 @@
 """Bytes on their way out: a blob, or a range of it, as a response's body.
 
 A file goes from the page cache to the socket by sendfile(2), in a thread because the disk may be
-slow, and only while the socket takes bytes: a slow client holds no thread. TLS connections and
-storages without files get the bytes in pieces through the event loop.
+slow, and only while the socket takes bytes: a slow client holds no thread for long. TLS connections
+and storages without files get the bytes in pieces through the event loop.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import re
+import select
 
 from aiohttp import web
 
@@ -26,7 +27,8 @@ PIECE = 1 << 20
 STALL = 120.0
 """Seconds that a client may take nothing before it is given up."""
 
-_TURN = 8 << 20  # bytes that one turn of a thread sends at most, so that turns are fair
+_TURN = 16 << 20  # bytes that one turn of a thread sends at most, so that turns are fair
+_WAIT = 10  # milliseconds that a thread waits for a socket: a fast client is ready again by then
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
@@ -139,11 +141,15 @@ def _turn(out: int, file: int, offset: int, end: int) -> int:
     """Send as much as the socket takes now; returns how much."""
     first = offset
     stop = min(end, offset + _TURN)
+    ready = select.poll()
+    ready.register(out, select.POLLOUT)
     while offset < stop:
         try:
             sent = os.sendfile(out, file, offset, stop - offset)
         except BlockingIOError:
-            break
+            if not ready.poll(_WAIT):
+                break
+            continue
         if not sent:
             raise errdefs.System(f"a blob ended {end - offset} bytes early")
         offset += sent

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 GRACE = 20.0
 """Seconds that requests have to end when the server does."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -130,6 +133,8 @@ def _worker(sockets: list[socket.socket], settings: config.Config, place: int, p
     status = 1
     try:
         _die_with(parent)
+        # Threads share two heaps: each would keep the buffers of its own busiest moment.
+        _libc.mallopt(-8, 2)  # M_ARENA_MAX
         uvloop.run(_work(sockets, settings, place))
         status = 0
     except errdefs.FirkinError as error:
@@ -145,9 +150,7 @@ def _worker(sockets: list[socket.socket], settings: config.Config, place: int, p
 
 def _die_with(parent: int) -> None:
     """Get SIGTERM when the parent is killed, so that no worker is left behind."""
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    _libc.prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
 
