@@ -85,6 +85,11 @@ def _invalid(text: str, why: str) -> errdefs.InvalidParameter:
     return errdefs.InvalidParameter(f"invalid reference format: {why} (in {shown!r})")
 
 
+def is_domain(text: str) -> bool:
+    """Whether ``text`` can be a registry's host[:port]."""
+    return _DOMAIN.fullmatch(text) is not None
+
+
 def _split_domain(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     explicit = "." in first or ":" in first or first == "localhost" or first.lower() != first

@@ -116,7 +116,10 @@ TOP: dict[str, tuple[str, str]] = {
     "wait": ("container", "wait"),
 }
 
-COMMON = ("run", "exec", "ps", "images", "version", "info")
+COMMON = (
+    "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version",
+    "info",
+)  # fmt: skip
 """What help shows first."""
 
 MODULES = {

@@ -108,6 +108,8 @@ def from_exception(error: BaseException, registry: str, what: str) -> errdefs.Fi
                 f"this client: put client.cert and client.key into /etc/firkin/certs.d/{registry}/"
             )
         return errdefs.Unavailable(f"{start}: tls: {reason.lower().replace('_', ' ')}")
+    if isinstance(error, UnicodeError):
+        return errdefs.InvalidParameter(f"{start}: {registry[:100]!r} is no name of a host")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return errdefs.Unavailable(
             f"{start}: no such host: check the name and this host's DNS servers"

@@ -46,6 +46,10 @@ async def search(
     domain = reference.DEFAULT_DOMAIN
     if slash and ("." in first or ":" in first or first == "localhost"):
         domain, term = first, rest
+        if not reference.is_domain(domain):
+            raise errdefs.InvalidParameter(
+                f"search {domain[:100]!r}: this is not a registry's host[:port]"
+            )
     endpoint = resolver.origin(carrier.settings, domain)
     if domain == reference.DEFAULT_DOMAIN:
         endpoint = msgspec.structs.replace(endpoint, host=INDEX_HOST)

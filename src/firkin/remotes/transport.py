@@ -38,7 +38,8 @@ _LONGEST_WAIT = 30.0
 _BUFFER = 1 << 20
 _AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_TROUBLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+_TROUBLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, UnicodeError)
+"""``UnicodeError`` is what a name that can be no host's comes to when it is looked up."""
 
 
 class _Recorder(abc.AbstractResolver):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from firkin.types.base import Wire
 
 
@@ -24,7 +26,7 @@ class Volume(Wire):
     name: str = ""
     options: dict[str, str] | None = None
     scope: str = "local"
-    status: dict[str, Any] | None = None
+    status: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CreateRequest(Wire):

@@ -16,6 +16,8 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 
+import msgspec
+
 from firkin import errdefs
 from firkin.linux import failures, treesize
 from firkin.plugins import plugin as plugins
@@ -151,7 +153,7 @@ class Service:
         found = await asyncio.to_thread(driver.get, name)
         shown = self.describe(record)
         shown.mountpoint = found.mountpoint
-        shown.status = found.status or None
+        shown.status = found.status or msgspec.UNSET
         return shown
 
     async def create(

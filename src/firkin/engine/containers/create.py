@@ -255,7 +255,7 @@ def _shares_names(host: container.HostConfig) -> bool:
 def _random_name(core: engine.Core, container_id: str) -> str:
     for _ in range(64):
         name = f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_COOPERAGE)}"
-        if core.containers.find(name) is None:
+        if not core.containers.name_taken(name):
             return name
     return f"{secrets.choice(_ADJECTIVES)}_{container_id[:12]}"
 

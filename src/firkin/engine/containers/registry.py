@@ -90,6 +90,10 @@ class Registry:
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
 
+    def name_taken(self, name: str) -> bool:
+        """Whether a container has that name, one that is in the making too."""
+        return name in self._by_name
+
     def release_name(self, name: str, container_id: str) -> None:
         """Give a name back."""
         if self._by_name.get(name) == container_id:

@@ -12,7 +12,7 @@ COMMAND = flags.Command(
     "[OPTIONS] MANIFEST_LIST MANIFEST",
     "Add information to a manifest of a local list",
     (
-        flags.string("arch", "", "Architecture"),
+        flags.string("arch", "", "Architecture of the image"),
         flags.string("os", "", "Operating system"),
         flags.strings("os-features", "", "Features of the operating system", type_name="strings"),
         flags.string("os-version", "", "Version of the operating system"),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from firkin.cli import context
 
 COMMAND = flags.Command(
-    "[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]",
+    "MANIFEST_LIST MANIFEST [MANIFEST...]",
     "Create a local manifest list to annotate and push to a registry",
     (
         flags.boolean("amend", "a", "Add to a list that exists"),
