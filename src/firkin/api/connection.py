@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 HEAD = 30.0
 WATCH = 2.0
 STALL = 120.0
+LINGER = 0.25
+"""Seconds for which the rest of a refused body is read, so that its sender hears the answer."""
+
 MAX_HEAD = 1 << 20
 MAX_LINE = 256 << 10
 """The longest request line or header, in bytes: build arguments and credentials are long."""
@@ -93,6 +96,7 @@ class Connection(web_protocol.RequestHandler):
             loop=loop,
             access_log=None,  # type: ignore[arg-type]
             auto_decompress=False,
+            lingering_time=LINGER,
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
         )
