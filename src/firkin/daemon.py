@@ -19,7 +19,7 @@ from firkin import errdefs, extensions
 from firkin.api import authorization, listeners, secure, server
 from firkin.builder import cache as buildcache
 from firkin.builder import service as builds
-from firkin.engine import build, flags, logbook, registries, reload, restore, stacks
+from firkin.engine import build, flags, logbook, registries, reload, restore, secretstore, stacks
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.engine import host as hosts
@@ -142,6 +142,8 @@ async def _build(config: configuration.Config) -> engine.Core:
     await cache.load()
 
     found = plugin.Registry()
+    keeper = secretstore.SecretStore(database, os.path.join(config.data_root, "secrets.key"))
+    await keeper.load()
     storing = extensions.load(
         extensions.VOLUME_DRIVERS,
         data_root=config.data_root,
@@ -229,6 +231,7 @@ async def _build(config: configuration.Config) -> engine.Core:
             logging_to.broken,
         ),
         plugins=found,
+        secrets=keeper,
     )
     core.builder = builds.Builder(
         cache,

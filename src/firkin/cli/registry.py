@@ -51,6 +51,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("connect", "create", "disconnect", "exists", "inspect", "ls", "prune", "reload", "rm"),
     ),
     "registry": ("Serve images to others", ("gc", "scrub", "serve", "user")),
+    "secret": ("Manage secrets", ("create", "inspect", "ls", "rm")),
     "system": ("Manage the engine", ("check", "df", "dial-stdio", "events", "info", "prune")),
     "volume": (
         "Manage volumes",
@@ -66,6 +67,7 @@ ALIASES: dict[str, dict[str, str]] = {
     "manifest": {},
     "network": {"list": "ls", "remove": "rm"},
     "registry": {},
+    "secret": {"list": "ls", "remove": "rm"},
     "system": {},
     "volume": {"list": "ls", "remove": "rm"},
 }

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from firkin.builder import service as builds
-from firkin.engine import config, host
+from firkin.engine import config, host, secretstore
 from firkin.engine.containers import registry
 from firkin.events import exchange
 from firkin.images import service as images
@@ -46,6 +46,7 @@ class Core:
     stats: stats.Sampler
     logs: logkeeper.Logs
     plugins: plugin.Registry
+    secrets: secretstore.SecretStore
     execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
     views: dict[str, int] = dataclasses.field(default_factory=dict)
     builder: builds.Builder = dataclasses.field(init=False)

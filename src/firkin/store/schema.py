@@ -12,6 +12,7 @@
     volumes         name → driver, labels, options, whether anonymous, whether to be kept: one that
                     is being made for a container, or removed with it, goes at the next start;
                     the name that its files still have while it is renamed
+    secrets         id → name, labels and the encrypted value
     volume_users    (volume, container): who uses a volume; a volume in use is not removed
     networks        id → name, driver and the network's JSON document
     build_records   id → a result of a build step: its snapshot; or a context, or a cache mount
@@ -138,6 +139,17 @@ STEPS: list[str] = [
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE volumes ADD COLUMN previous TEXT",
+    """
+    CREATE TABLE secrets (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        labels BLOB NOT NULL,
+        created REAL NOT NULL,
+        updated REAL NOT NULL,
+        version INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) WITHOUT ROWID;
+    """,
 ]
 
 

@@ -168,6 +168,20 @@ class Mount(Wire, omit_defaults=True):
     tmpfs_options: TmpfsOptions | None = None
 
 
+class SecretUse(Wire):
+    """A secret that a container gets as a file (Firkin's own).
+
+    ``target`` is below /run/secrets unless absolute; ``uid`` and ``gid`` are numbers or names.
+    """
+
+    id: str = field(default="", name="ID")
+    source: str = ""
+    target: str = ""
+    uid: str = field(default="", name="UID")
+    gid: str = field(default="", name="GID")
+    mode: int = 0o444
+
+
 class HostConfig(Wire):
     """What the container may use of its host (API schemas Resources and HostConfig).
 
@@ -247,6 +261,7 @@ class HostConfig(Wire):
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
     mounts: list[Mount] | None = None
+    secrets: list[SecretUse] | None = field(default=None, name="FirkinSecrets")
 
 
 class IPAMConfig(Wire, omit_defaults=True):

@@ -55,7 +55,7 @@ def test_every_command_of_containers_can_be_loaded() -> None:
 
 
 def test_run_has_all_of_dockers_flags() -> None:
-    own = {"health-on-failure", "replace"}
+    own = {"health-on-failure", "replace", "secret"}
     shown = [flag.name for flag in run_command.COMMAND.flags if not flag.hidden]
     assert own < set(shown)
     visible = [name for name in shown if name not in own]

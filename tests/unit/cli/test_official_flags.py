@@ -14,7 +14,7 @@ RECORDED: dict[str, dict[str, list[str]]] = json.loads(
 )
 
 LATER = {
-    "checkpoint", "config", "node", "plugin", "secret",
+    "checkpoint", "config", "node", "plugin",
     "service", "stack", "swarm", "trust", "volume update",
 }  # fmt: skip
 """Commands, or groups of them, that come with the parts of the engine that they are for."""

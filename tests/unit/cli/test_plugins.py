@@ -53,13 +53,13 @@ def test_plugins_are_listed(config: Path) -> None:
     add(config, "bad", "{")
     add(config, "old", GOOD.replace("0.1.0", "9"))
     add(config, "nobody", GOOD.replace('"V"', '""'))
-    add(config, "secret", GOOD.replace("}", ',"Hidden":true}'))
+    add(config, "unseen", GOOD.replace("}", ',"Hidden":true}'))
     (config / "cli-plugins" / "docker-plain").write_text("not executable")
     text = run(config, "--help").stdout
     assert "  hello*      Says hello\n" in text
     invalid = text.partition("Invalid Plugins:\n")[2].partition("\n\n")[0]
     assert [line.split()[0] for line in invalid.splitlines()] == ["bad", "nobody", "old"]
-    assert "secret" not in text and "plain" not in text
+    assert "unseen" not in text and "plain" not in text
     info = run(config, "-H", "unix:///nonexistent", "info").stdout
     assert "  hello: Says hello (V)\n    Version:  v1\n    Path:     " in info
 

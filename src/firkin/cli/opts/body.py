@@ -128,6 +128,7 @@ def _host_config(values: flags.Values) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     optional = {
         "Annotations": text.pairs(values.items("annotation")),
+        "FirkinSecrets": values.get("secret"),
         "Mounts": values.get("mount"),
         "Runtime": values.text("runtime"),
         "StorageOpt": policies.storage(values.items("storage-opt")),

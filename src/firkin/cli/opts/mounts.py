@@ -164,6 +164,32 @@ def _check(
         )
 
 
+def secret(value: str) -> dict[str, Any]:
+    """One ``--secret``: ``NAME`` or ``source=NAME``, and where and whose the file is."""
+    found: dict[str, Any] = {}
+    for index, field in enumerate(text.fields(value)):
+        key, equals, setting = field.partition("=")
+        if not equals and not index:
+            key, setting = "source", field
+        match key.lower():
+            case "source" | "src":
+                found["Source"] = setting
+            case "target" | "dst" | "destination":
+                found["Target"] = setting
+            case "uid" | "gid":
+                found[key.upper()] = setting
+            case "mode":
+                try:
+                    found["Mode"] = int(setting, 8)
+                except ValueError:
+                    raise ValueError(f"invalid mode specified: {setting}") from None
+            case _:
+                raise ValueError(f"invalid field in secret request: {field}")
+    if not found.get("Source"):
+        raise ValueError("source is required")
+    return found
+
+
 def _put(options: dict[str, Any], key: str, value: bool) -> None:
     if value:
         options[key] = True

@@ -127,6 +127,8 @@ FLAGS: tuple[flags.Flag, ...] = (
     _string("restart", "", "What to do when the container exits", "no"),
     _boolean("rm", "", "Remove the container and its anonymous volumes when it exits"),
     _string("runtime", "", "OCI runtime to use for this container"),
+    flags.many("secret", "", "Give the container a secret of the engine as a file\n"
+               "(NAME[,target=..,uid=..,gid=..,mode=..])", mounts.secret, type_name="secret"),
     _strings("security-opt", "", "Security options"),
     _bytes("shm-size", "", "Size of /dev/shm"),
     _string("stop-signal", "", "Signal that asks the container to stop"),

@@ -22,6 +22,7 @@ from firkin.engine.containers import (
     netmode,
     networking,
     registry,
+    secretfiles,
     specs,
 )
 from firkin.linux import failures
@@ -62,6 +63,7 @@ async def _checked(
     warnings = check(core, config, host)
     args = _arguments(config, request.image)
     inherited = mounts.inherited(_volumes_from(core, host))
+    secretfiles.plan(core, host)
     record = model.Record(
         image_id=found.id,
         config=config,

@@ -167,7 +167,15 @@ def _host_config(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     shown["Links"] = links.shown(subject)
     shown["PortBindings"] = shown["PortBindings"] or {}
     shown["Isolation"] = ""
-    for key in ("Mounts", "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init"):
+    for key in (
+        "Mounts",
+        "Annotations",
+        "StorageOpt",
+        "Tmpfs",
+        "Sysctls",
+        "Init",
+        "FirkinSecrets",
+    ):
         if shown.get(key) is None:
             shown.pop(key, None)
     return shown

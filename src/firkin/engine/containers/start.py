@@ -25,6 +25,7 @@ from firkin.engine.containers import (
     networking,
     release,
     remove,
+    secretfiles,
     sources,
     specs,
 )
@@ -124,6 +125,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
             home = core.home(container.id)
             text = etcfiles.read(home, "hosts") + links.hosts(core, linked)
             etcfiles.write(home, "hosts", text)
+        etc += await asyncio.to_thread(secretfiles.write, core, container, rootfs)
         document = await asyncio.to_thread(
             specs.build,
             core,
