@@ -43,7 +43,7 @@ OWN_FLAGS = {
     "pull": {"dry-run"},
     "run": {"health-on-failure", "replace"},
     "create": {"health-on-failure", "replace"},
-    "update": {"label-add", "label-rm"},
+    "update": {"label-add", "label-rm", "publish-add", "publish-rm"},
     "port": {"reachable"},
     "ls": {"reachable"},
     "ps": {"reachable"},

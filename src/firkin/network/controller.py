@@ -361,6 +361,22 @@ class Controller:
                 _close(place)
             return endpoint
 
+    async def republish(self, container_id: str, ports: Sequence[types.PublishedPort]) -> None:
+        """Publish these ports of a running container in place of those that are, or change nothing.
+
+        Raises as :meth:`join` for ports that can't be published.
+        """
+        async with self._lock(container_id):
+            place = self._place(container_id, container_id[:12])
+            before = publishing.merged(place.ports)
+            await self._ways.republish(place, ports)
+            endpoints = list(place.endpoints.values())
+            try:
+                await self._db.run(lambda connection: _put(connection, endpoints))
+            except BaseException:
+                await self._ways.republish(place, before)
+                raise
+
     async def release(self, container_id: str) -> None:
         """End a container's place; its addresses and ports are free on return.
 

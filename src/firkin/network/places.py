@@ -122,6 +122,18 @@ class Ways:
             await self._forget_connections(redirects)
             undo.pop_all()
 
+    async def republish(self, place: Place, wanted: Sequence[types.PublishedPort]) -> None:
+        """The same for a place whose ways stay as they are: these ports, or those before.
+
+        A port that stays keeps the host port that was chosen for it.
+        """
+        before = publishing.merged(place.ports)
+        try:
+            await self.publish(place, publishing.kept(wanted, before), place.ways())
+        except BaseException:
+            await self.publish(place, before, place.ways())
+            raise
+
     def _publishing(self, way: types.Endpoint | None, version: int) -> drivers.Publishing | None:
         if way is None:
             return None

@@ -51,6 +51,21 @@ def wanted(
     return found
 
 
+def kept(
+    ports: Iterable[types.PublishedPort], before: Iterable[types.PublishedPort]
+) -> list[types.PublishedPort]:
+    """The ports, with the host ports of ``before`` for those that leave them open."""
+    chosen = {(one.proto, one.container_port, one.host_ip): one.host_port for one in before}
+    return [
+        msgspec.structs.replace(
+            one, host_port=chosen.get((one.proto, one.container_port, one.host_ip), 0)
+        )
+        if not one.host_port
+        else one
+        for one in ports
+    ]
+
+
 def version_of(port: types.PublishedPort) -> int:
     """The IP version by which a real port is published."""
     return 6 if ":" in port.host_ip else 4

@@ -5,14 +5,15 @@ from __future__ import annotations
 from msgspec import field
 
 from firkin.types.base import Wire
-from firkin.types.container import RestartPolicy, ThrottleDevice, WeightDevice
+from firkin.types.container import PortBinding, RestartPolicy, ThrottleDevice, WeightDevice
 
 
 class UpdateRequest(Wire):
     """What is to change; a zero or an absent field stays as it is.
 
-    Units are those of ``HostConfig``. ``labels`` and ``remove_labels`` are Firkin's own: labels to
-    set, and names of labels to take away.
+    Units are those of ``HostConfig``. Firkin's own are ``labels`` and ``remove_labels``, labels to
+    set and names of labels to take away, and ``publish`` and ``unpublish``, port bindings to add
+    and ports ("80/tcp") whose bindings go.
     """
 
     cpu_shares: int = 0
@@ -40,6 +41,8 @@ class UpdateRequest(Wire):
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
     labels: dict[str, str] | None = None
     remove_labels: list[str] | None = None
+    publish: dict[str, list[PortBinding] | None] | None = None
+    unpublish: list[str] | None = None
 
 
 class UpdateResponse(Wire):

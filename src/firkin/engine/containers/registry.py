@@ -153,9 +153,11 @@ class Registry:
         """Stop asking."""
         await self._tasks.close()
 
-    async def save_record(self, container: model.Container) -> None:
-        """Keep the container's present configuration."""
-        await self._rows.save_config(container.id, msgspec.json.encode(container.record))
+    async def save_record(
+        self, container: model.Container, record: model.Record | None = None
+    ) -> None:
+        """Keep the container's present configuration, or the one that it is about to have."""
+        await self._rows.save_config(container.id, msgspec.json.encode(record or container.record))
 
     async def rename(self, container: model.Container, name: str) -> None:
         """Change a container's name. Raises ``Conflict`` when it is taken."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, limits, model, specs
+from firkin.engine.containers import emit, limits, model, netmode, specs
 from firkin.oci import hostdevs, resources
 from firkin.types import container as wire
 from firkin.types import update as update_types
@@ -57,17 +57,19 @@ async def update(
         )
         limits.check_modes(core, after.host)
         _labels(after.config, request)
+        _ports(after, request)
         live = container.running and _limits(before.host) != _limits(after.host)
-        if live:
-            await _change(core, container, before.host, after.host)
-        container.record = after
-        try:
-            await core.containers.save_record(container)
-        except BaseException:
-            container.record = before
+        moved = container.running and after.host.port_bindings != before.host.port_bindings
+        async with contextlib.AsyncExitStack() as undo:
             if live:
-                await _apply(core, container, before.host)
-            raise
+                await _change(core, container, before.host, after.host)
+                undo.push_async_callback(_apply, core, container, before.host)
+            if moved:
+                await _publish(core, container, after)
+                undo.push_async_callback(_publish, core, container, before)
+            await core.containers.save_record(container, after)
+            undo.pop_all()
+        container.record = after
     emit.container(core, container, "update")
     return warnings
 
@@ -126,6 +128,36 @@ def _labels(config: wire.Config, request: update_types.UpdateRequest) -> None:
     if any(not name for name in labels):
         raise errdefs.InvalidParameter("a label needs a name: use NAME=VALUE")
     config.labels = labels
+
+
+def _ports(record: model.Record, request: update_types.UpdateRequest) -> None:
+    """Change the bindings. Raises ``InvalidParameter`` for what is no port or not published."""
+    if request.publish is None and request.unpublish is None:
+        return
+    bindings = {
+        port: list(found or []) for port, found in (record.host.port_bindings or {}).items()
+    }
+    for text in request.unpublish or ():
+        numbers, proto = netmode.parse_port(text)
+        for number in numbers:
+            if bindings.pop(f"{number}/{proto}", None) is None:
+                raise errdefs.InvalidParameter(f"port {number}/{proto} is not published")
+    for text, added in (request.publish or {}).items():
+        numbers, proto = netmode.parse_port(text)
+        for number in numbers:
+            port = f"{number}/{proto}"
+            known = bindings.get(port) or []
+            new = [one for one in added or [wire.PortBinding()] if one not in known]
+            bindings[port] = [*known, *new]
+    record.host.port_bindings = bindings
+    exposed = record.config.exposed_ports or {}
+    record.config.exposed_ports = {**exposed, **{port: {} for port in bindings}} or None
+    netmode.published(record.config, record.host)
+
+
+async def _publish(core: engine.Core, container: model.Container, record: model.Record) -> None:
+    if core.network.endpoints(container.id):
+        await core.network.republish(container.id, netmode.published(record.config, record.host))
 
 
 def _limits(host: wire.HostConfig) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firkin.cli import errors, flags
 from firkin.cli.commands.container import many
-from firkin.cli.opts import environment, limits, policies, text
+from firkin.cli.opts import environment, limits, policies, ports, text
 from firkin.client import containers
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COMMAND = flags.Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    "Change the limits, the restart policy or the labels of containers",
+    "Change the limits, the restart policy, the labels or the ports of containers",
     (
         flags.integer("blkio-weight", "", "Relative weight of block I/O, 10 to 1000",
                       bits=16, signed=False, type_name="uint16"),
@@ -35,6 +35,8 @@ COMMAND = flags.Command(
         flags.converted("memory-swap", "", "Limit of memory plus swap; -1 for no limit on swap",
                         limits.swap_size, 0, "bytes"),
         flags.integer("pids-limit", "", "Most processes at a time (-1 for no limit)"),
+        flags.strings("publish-add", "", "Publish ports, as run -p does; Firkin's own"),
+        flags.strings("publish-rm", "", "Take back published ports (80/tcp); Firkin's own"),
         flags.string("restart", "", "What to do when the container exits"),
     ),
     flags.at_least(1),
@@ -78,4 +80,11 @@ def _body(values: flags.Values) -> dict[str, Any]:
         body["Labels"] = text.pairs(values.items("label-add"))
     if values.changed("label-rm"):
         body["RemoveLabels"] = values.items("label-rm")
+    if values.changed("publish-add"):
+        try:
+            body["Publish"] = ports.publish(values.items("publish-add"))
+        except ValueError as error:
+            raise errors.CliError(str(error)) from None
+    if values.changed("publish-rm"):
+        body["Unpublish"] = values.items("publish-rm")
     return body
