@@ -134,14 +134,13 @@ def _ports(record: model.Record, request: update_types.UpdateRequest) -> None:
     """Change the bindings. Raises ``InvalidParameter`` for what is no port or not published."""
     if request.publish is None and request.unpublish is None:
         return
-    bindings = {
-        port: list(found or []) for port, found in (record.host.port_bindings or {}).items()
-    }
+    bindings: dict[str, list[wire.PortBinding] | None] = {**(record.host.port_bindings or {})}
     for text in request.unpublish or ():
         numbers, proto = netmode.parse_port(text)
         for number in numbers:
-            if bindings.pop(f"{number}/{proto}", None) is None:
+            if f"{number}/{proto}" not in bindings:
                 raise errdefs.InvalidParameter(f"port {number}/{proto} is not published")
+            del bindings[f"{number}/{proto}"]
     for text, added in (request.publish or {}).items():
         numbers, proto = netmode.parse_port(text)
         for number in numbers:
