@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import rig
 from rig import Engine
+
+CACHE = Path("/var/cache/firkin-tests")
+"""Kept for the next time."""
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +43,18 @@ def engine(session_engine: Engine) -> Iterator[Engine]:
     ids = session_engine.out("ps", "-aq").split()
     if ids:
         session_engine.run("rm", "-f", "-v", *ids)
+
+
+@pytest.fixture(scope="session")
+def debian(session_engine: Engine) -> Iterator[str]:
+    """The name of an image of Debian 12; its tar is kept for the next time."""
+    tar = CACHE / "debian.tar"
+    made = subprocess.run([rig.ROOT / "scripts/debian-image", tar], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    with tar.open("rb") as file:
+        subprocess.run(
+            ["docker", "import", "-c", 'CMD ["bash"]', "-", "debian:12"], stdin=file, check=True,
+            env=session_engine.environment(), capture_output=True,
+        )  # fmt: skip
+    yield "debian:12"
+    session_engine.run("rmi", "-f", "debian:12", check=False)

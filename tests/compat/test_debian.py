@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import rig
 from rig import Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-CACHE = Path("/var/cache/firkin-tests")
 
-
-@pytest.fixture(scope="module")
-def debian(session_engine: Engine) -> Iterator[str]:
-    """The name of an image of Debian 12; its tar is kept for the next time."""
-    tar = CACHE / "debian.tar"
-    made = subprocess.run([rig.ROOT / "scripts/debian-image", tar], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    with tar.open("rb") as file:
-        subprocess.run(
-            ["docker", "import", "-c", 'CMD ["bash"]', "-", "debian:12"], stdin=file, check=True,
-            env=session_engine.environment(), capture_output=True,
-        )  # fmt: skip
-    yield "debian:12"
-    session_engine.run("rmi", "-f", "debian:12", "nginx:test", check=False)
+@pytest.fixture(scope="module", autouse=True)
+def committed(session_engine: Engine) -> Iterator[None]:
+    """What is committed here goes with these tests."""
+    yield
+    session_engine.run("rmi", "-f", "nginx:test", check=False)
 
 
 def test_install_commit_publish(engine: Engine, debian: str) -> None:
