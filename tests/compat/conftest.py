@@ -58,3 +58,22 @@ def debian(session_engine: Engine) -> Iterator[str]:
         )  # fmt: skip
     yield "debian:12"
     session_engine.run("rmi", "-f", "debian:12", check=False)
+
+
+_PACKAGES = (
+    "nginx-light gcc libc6-dev python3-pip python3-setuptools python3-wheel nodejs redis-server"
+)
+_TOOLS = f"""
+FROM debian:12
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive \\
+    apt-get install -y -q --no-install-recommends {_PACKAGES} && rm -rf /var/lib/apt/lists/*
+"""
+
+
+@pytest.fixture(scope="session")
+def tools(session_engine: Engine, debian: str) -> Iterator[str]:
+    """Debian with what real applications need, itself built."""
+    session_engine.run("build", "-t", "tools", "-", stdin=_TOOLS.encode())
+    yield "tools"
+    session_engine.run("rmi", "-f", "tools", "real", check=False)
+    session_engine.run("builder", "prune", "-af", check=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,6 @@ import pytest
 from rig import Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
-
-PACKAGES = "nginx-light gcc libc6-dev python3-pip python3-setuptools python3-wheel nodejs"
-BASE = f"""
-FROM debian:12
-RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive \\
-    apt-get install -y -q --no-install-recommends {PACKAGES} && rm -rf /var/lib/apt/lists/*
-"""
 
 SITE = """
 FROM tools
@@ -66,15 +58,6 @@ GRAPH = "\n".join(
         "RUN cat /all/* | wc -l >/count\n",
     ]
 )
-
-
-@pytest.fixture(scope="module")
-def tools(session_engine: Engine, debian: str) -> Iterator[str]:
-    """Debian with what the builds below need, itself built."""
-    session_engine.run("build", "-t", "tools", "-", stdin=BASE.encode())
-    yield "tools"
-    session_engine.run("rmi", "-f", "tools", "real", check=False)
-    session_engine.run("builder", "prune", "-af", check=False)
 
 
 def _build(engine: Engine, directory: Path, text: str, *words: str) -> None:
