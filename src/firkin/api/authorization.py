@@ -17,10 +17,11 @@ import ssl
 from typing import Any
 
 import msgspec
+import yarl
 from aiohttp import web
 
 from firkin import errdefs
-from firkin.api import call
+from firkin.api import call, versions
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.plugins import discovery
@@ -59,17 +60,30 @@ async def request(one: call.Call) -> dict[str, Any]:
     asked = one.request
     question: dict[str, Any] = {
         "RequestMethod": asked.method,
-        "RequestUri": asked.raw_path,
+        "RequestUri": uri(asked.rel_url),
         "RequestHeaders": _headers(asked.headers.items()),
     }
     _identify(asked, question)
-    if asked.can_read_body and not asked.rel_url.path.endswith("/auth"):
+    if asked.can_read_body and versions.split(_path(asked.rel_url))[1] != "/auth":
         if asked.content_type.lower() == "application/json":
             question["RequestBody"] = _bytes(await one.body())
         else:
             one.plain = True
     await _ask(one.core, "AuthZPlugin.AuthZReq", question)
     return question
+
+
+def uri(url: yarl.URL) -> str:
+    """What plug-ins see of a request's target: one spelling for what is routed to one operation.
+
+    A target with a host, or with slashes at its end, would else get past rules about paths.
+    """
+    path = _path(url)
+    return f"{path}?{url.raw_query_string}" if url.raw_query_string else path
+
+
+def _path(url: yarl.URL) -> str:
+    return url.raw_path.rstrip("/") or "/"
 
 
 async def response(core: engine.Core, question: dict[str, Any], answer: web.StreamResponse) -> None:

@@ -12,9 +12,13 @@ it, and then it is a record like those made here.
 from __future__ import annotations
 
 import asyncio
+import errno
+import functools
+import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -22,6 +26,7 @@ from firkin import errdefs, reference
 from firkin.builder import cache, graph, imaging, request, solver, steps, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, layers, stream, unpack
+from firkin.linux import syscalls
 from firkin.remotes import auth, fetcher, pusher, transport
 from firkin.types import image as types
 
@@ -84,8 +89,34 @@ class Directory:
             raise errdefs.InvalidParameter(f"the cache has the digest {digest[:80]!r}")
         return os.path.join(self._root, "blobs", "sha256", digest[len("sha256:") :])
 
+    def open(self, path: str) -> BinaryIO:
+        """A regular file of the directory, which a client has sent: no link, FIFO or device.
+
+        Blocks. Raises ``OSError``.
+        """
+        top = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = syscalls.openat2(
+                top, os.path.relpath(path, self._root), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
+                resolve=syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS,
+            )  # fmt: skip
+        finally:
+            os.close(top)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return os.fdopen(fd, "rb", buffering=0)
+
+    def small(self, path: str) -> bytes:
+        """The content of a small file. Blocks. Raises ``OSError`` and ``InvalidParameter``."""
+        with self.open(path) as file:
+            data = file.read(_LIMIT + 1)
+        if len(data) > _LIMIT:
+            raise errdefs.InvalidParameter(f"the build cache has a document above {_LIMIT} bytes")
+        return data
+
     async def read(self, descriptor: types.Descriptor) -> AsyncIterator[bytes]:
-        with open(self.path(descriptor.digest), "rb", buffering=0) as file:
+        with await asyncio.to_thread(self.open, self.path(descriptor.digest)) as file:
             while data := await asyncio.to_thread(file.read, 1 << 20):
                 yield data
 
@@ -169,42 +200,57 @@ class Imported:
                 continue
             item = self._items[mount.layer]
 
-            def work(buffer: stream.Buffer, place: str) -> None:
+            def work(buffer: stream.Buffer, place: str, digest: str) -> None:
                 extraction = unpack.Extraction(place, limits=unpack.Limits(), kind="owners")
                 try:
+                    hasher = hashlib.sha256()
                     while chunks := buffer.take():
+                        for chunk in chunks:
+                            hasher.update(chunk)
                         extraction.write(chunks)
                     extraction.finish()
+                    if digest != f"sha256:{hasher.hexdigest()}":
+                        raise errdefs.InvalidParameter(
+                            f"a cache mount of the build cache has not the digest {digest}"
+                        )
                 finally:
                     extraction.close()
 
             async with store.making(mount.id) as place:
-                await stream.consume(
-                    self._blobs.read(item), lambda buffer, to=place: work(buffer, to),  # type: ignore[misc]
-                    "fetch a cache mount",
-                )  # fmt: skip
+                unpacked = functools.partial(work, place=place, digest=item.digest)
+                await stream.consume(self._blobs.read(item), unpacked, "fetch a cache mount")
 
 
 def opened(
     workshop: steps.Workshop, manifest: types.Manifest, config: bytes, blobs: Blobs
 ) -> Imported:
-    """The cache of a manifest: one of its own, or inside of an image. Raises ``NotFound``."""
-    if manifest.config.media_type == MEDIA:
-        document = msgspec.json.decode(config, type=Document)
-    else:
-        members = msgspec.json.decode(config)
-        if INLINE not in members:
-            raise errdefs.NotFound("the image has no build cache in it")
-        document = Document(
-            records=msgspec.convert(members[INLINE], list[Record]),
-            diff_ids=list(members.get("rootfs", {}).get("diff_ids", [])),
-        )
+    """The cache of a manifest: one of its own, or inside of an image.
+
+    Raises ``NotFound`` where there is none, and ``InvalidParameter`` for one that is damaged.
+    """
+    try:
+        document = _document(manifest, config)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise errdefs.InvalidParameter(f"the build cache is damaged: {error}") from error
     count = len(manifest.layers)
     used = [at for record in document.records for at in record.layers]
     used += [mount.layer for mount in document.mounts]
     if len(document.diff_ids) != count or any(not 0 <= at < count for at in used):
         raise errdefs.InvalidParameter("the build cache is damaged: its layers do not fit")
     return Imported(workshop, document, manifest.layers, blobs)
+
+
+def _document(manifest: types.Manifest, config: bytes) -> Document:
+    if manifest.config.media_type == MEDIA:
+        return msgspec.json.decode(config, type=Document)
+    members = msgspec.json.decode(config, type=dict[str, msgspec.Raw])
+    if INLINE not in members:
+        raise errdefs.NotFound("the image has no build cache in it")
+    rootfs = msgspec.json.decode(members.get("rootfs", b"{}"), type=dict[str, Any])
+    return Document(
+        records=msgspec.json.decode(members[INLINE], type=list[Record]),
+        diff_ids=msgspec.convert(rootfs.get("diff_ids", []), list[str]),
+    )
 
 
 async def from_registry(
@@ -230,12 +276,10 @@ def from_directory(workshop: steps.Workshop, root: str) -> Imported:
     """The cache of an OCI layout in a directory. Blocks."""
     blobs = Directory(root)
     try:
-        with open(os.path.join(root, "index.json"), "rb") as file:
-            index = msgspec.json.decode(file.read(_LIMIT), type=types.Index)
-        with open(blobs.path(index.manifests[0].digest), "rb") as file:
-            manifest = catalog.decode_manifest(file.read(_LIMIT))
-        with open(blobs.path(manifest.config.digest), "rb") as file:
-            config = file.read(_LIMIT)
+        data = blobs.small(os.path.join(root, "index.json"))
+        index = msgspec.json.decode(data, type=types.Index)
+        manifest = catalog.decode_manifest(blobs.small(blobs.path(index.manifests[0].digest)))
+        config = blobs.small(blobs.path(manifest.config.digest))
     except (OSError, IndexError, msgspec.MsgspecError) as error:
         raise errdefs.NotFound(f"there is no build cache in the directory: {error}") from error
     return opened(workshop, manifest, config, blobs)

@@ -54,9 +54,10 @@ class Target:
         """The text of a small file of the tree; "" when there is none."""
         full = os.path.join(self.view, select.resolve(self.view, path))
         try:
+            # To open what is no file could wait for ever (a FIFO) or do something (a device).
+            if not stat.S_ISREG(os.lstat(full).st_mode):
+                return ""
             with open(full, "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return ""
                 return file.read(_UNREADABLE).decode("utf-8", "replace")
         except OSError:
             return ""

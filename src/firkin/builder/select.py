@@ -121,7 +121,7 @@ def _children(root: str, base: str, regex: re.Pattern[str] | None) -> list[str]:
 
 def _directories(root: str, base: str) -> Iterator[str]:
     for name in _children(root, base, None):
-        full = os.path.join(root, name)
+        full = os.path.join(root, resolve(root, base), posixpath.basename(name))
         if os.path.isdir(full) and not os.path.islink(full):
             yield name
             yield from _directories(root, name)

@@ -8,6 +8,7 @@ import email.utils
 import hashlib
 import os
 import re
+import shlex
 import urllib.parse
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_read=120)
 _GIT_TIMEOUT = 1800.0
+_SSH = (
+    "ssh -F none -o BatchMode=yes -o IdentityFile=none -o StrictHostKeyChecking=accept-new "
+    "-o UserKnownHostsFile={}"
+)
+"""Keys come from the client's agent alone: those of this host's root are not the Dockerfile's."""
+
 _SHA = re.compile(r"[0-9a-f]{40}")
 _GIT_URL = re.compile(
     r"(?:git://|git@[^/:]+:|ssh://|https?://[^#?]+\.git(?:[?#]|$)|file://.*\.git)"
@@ -67,6 +74,20 @@ def parse_git(text: str) -> graph.Checkout:
     return graph.Checkout(
         url=url, ref=ref, subdir=subdir.strip("/"), keep_git_dir=keep, checksum=checksum
     )
+
+
+def credentials(url: str, token: str) -> str:
+    """A Git configuration that sends ``token`` to ``url``.
+
+    The URL is the Dockerfile's: as it stands in a section's name it must not begin another section,
+    since a configuration can name programs. Raises ``InvalidParameter`` for control characters.
+    """
+    if any(ord(c) < 32 or ord(c) == 127 for c in url + token):
+        raise errdefs.InvalidParameter(
+            f"the Git URL {url!r} or its token GIT_AUTH_TOKEN has control characters"
+        )
+    section, value = (text.replace("\\", "\\\\").replace('"', '\\"') for text in (url, token))
+    return f'[http "{section}"]\n\textraHeader = "Authorization: Bearer {value}"\n'
 
 
 @contextlib.asynccontextmanager
@@ -141,7 +162,7 @@ async def checkout(
         env = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": home,
             "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C",
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new",
+            "GIT_SSH_COMMAND": _SSH.format(shlex.quote(os.path.join(home, "known_hosts"))),
             "GIT_ALLOW_PROTOCOL": "http:https:git:ssh",
         }  # fmt: skip
         for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
@@ -155,7 +176,7 @@ async def checkout(
             words = token.decode("utf-8", "replace").strip()
             with open(os.path.join(home, ".gitconfig"), "w", encoding="utf-8") as file:
                 os.fchmod(file.fileno(), 0o600)
-                file.write(f'[http "{op.url}"]\n\textraHeader = Authorization: Bearer {words}\n')
+                file.write(credentials(op.url, words))
         await _git("init", "-q", cwd=work, env=env)
         await _git("remote", "add", "origin", "--", op.url, cwd=work, env=env)
         ref = op.ref or "HEAD"
@@ -180,7 +201,9 @@ async def checkout(
             await _git("submodule", "update", "-q", "--init", "--recursive", "--depth=1",
                        cwd=work, env=env)  # fmt: skip
         root = os.path.join(work, op.subdir) if op.subdir else work
-        if not os.path.realpath(root).startswith(os.path.realpath(work)) or not os.path.isdir(root):
+        top = os.path.realpath(work)
+        inside = os.path.commonpath((top, os.path.realpath(root))) == top
+        if not inside or not os.path.isdir(root):
             raise errdefs.InvalidParameter(f"{op.url} has no directory {op.subdir!r} at {ref}")
         keep = op.keep_git_dir and not op.subdir
         await asyncio.to_thread(_settle, work, root, keep)

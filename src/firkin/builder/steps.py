@@ -345,7 +345,10 @@ def _checksum(block: bytes) -> bool:
 
 
 def _first(kind: str, head: bytes) -> bytes:
-    """The beginning of what is compressed in ``head``; b"" when that can't be told."""
+    """The first 512 bytes of what is compressed in ``head``; b"" when that can't be told.
+
+    No more is ever decompressed: 64 KiB of zstd may stand for gigabytes.
+    """
     import bz2
     import lzma
     import zlib
@@ -359,8 +362,11 @@ def _first(kind: str, head: bytes) -> bytes:
             return bz2.BZ2Decompressor().decompress(head, 512)
         if kind == "xz":
             return lzma.LZMADecompressor(memlimit=256 << 20).decompress(head, 512)
-        return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj().decompress(head)
-    except Exception:
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        with unpacker.stream_reader(head) as reader:
+            return reader.read(512)
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError,
+            zstandard.ZstdError):  # fmt: skip
         return b""
 
 

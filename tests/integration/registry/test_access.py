@@ -168,6 +168,16 @@ def test_refresh_tokens(tmp_path: Path) -> None:
         assert redeem(refresh).status == 401
 
 
+def test_a_token_buys_no_other_token(tmp_path: Path) -> None:
+    with rig.serving(tmp_path, USERS) as server:
+        add(server, "alice", "--right", "a:*")
+        scope = "repository:a:pull"
+        given = {"Authorization": f"Bearer {token(server, 'alice', scope).json['token']}"}
+        for more in ("", "&offline_token=true"):
+            answer = server.http.ask("GET", f"/token?scope={scope}{more}", None, given)
+            assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+
+
 def test_tokens_of_others(tmp_path: Path) -> None:
     with rig.serving(tmp_path, USERS) as server:
         add(server, "alice", "--right", "a:*")

@@ -18,7 +18,13 @@ _SCOPES = 100
 
 
 async def get(one: call.Call) -> web.StreamResponse:
-    """GET: scopes in the query, name and password by Basic, or neither."""
+    """GET: scopes in the query, name and password by Basic, or neither.
+
+    A token buys no other one: it would outlive its time, and a refresh token stands for all that
+    its user may do, while the token was given for a part of that.
+    """
+    if one.header("Authorization").partition(" ")[0].lower() == "bearer":
+        raise errors.Failure("UNAUTHORIZED", "a token is given for a password, not for a token")
     identity = await one.access.identify(one.request) or one.access.anonymous
     scopes = [part for text in one.request.query.getall("scope", ()) for part in text.split()]
     offline = one.query("offline_token") in ("true", "1")
