@@ -155,12 +155,14 @@ def _limits(vm: Vm) -> None:
 
 
 def _devices(vm: Vm) -> None:
+    """The machine's disk: nobody needs more than the device group's leave to read it."""
+    numbers = vm.out("stat -c '%Hr %Lr' /dev/vda").strip()
     refused = vm.machine.run(
         f"{FIRKIN} run --rm --cap-add MKNOD busybox sh -c "
-        "'mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg'"
+        f"'mknod /tmp/disk b {numbers} && head -c 1 /tmp/disk'"
     )
     expect(refused.code and "not permitted" in refused.output, refused)
-    vm.firkin("run --rm --device /dev/kmsg busybox sh -c 'dd if=/dev/kmsg bs=4096 count=1'")
+    vm.firkin("run --rm --device /dev/vda:/dev/disk:r busybox head -c 512 /dev/disk >/dev/null")
 
 
 def _pause(vm: Vm) -> None:
