@@ -14,6 +14,7 @@ from typing import Any
 
 import firkin
 from firkin.builder import graph, request, select
+from firkin.linux import regular
 from firkin.types import image as types
 
 _STATEMENT = "https://in-toto.io/Statement/v0.1"
@@ -119,8 +120,7 @@ def _safe(text: str) -> str:
 
 def _read(root: str, path: str) -> str:
     try:
-        with open(os.path.join(root, select.resolve(root, path)), "rb") as file:
-            return file.read(_LIMIT).decode("utf-8", "replace")
+        return regular.read(root, path, _LIMIT).decode("utf-8", "replace")
     except OSError:
         return ""
 

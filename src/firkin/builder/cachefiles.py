@@ -12,11 +12,9 @@ it, and then it is a record like those made here.
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import hashlib
 import os
-import stat
 from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO, Protocol
 
@@ -26,7 +24,7 @@ from firkin import errdefs, reference
 from firkin.builder import cache, graph, imaging, request, solver, steps, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, layers, stream, unpack
-from firkin.linux import syscalls
+from firkin.linux import regular
 from firkin.remotes import auth, fetcher, pusher, transport
 from firkin.types import image as types
 
@@ -94,18 +92,8 @@ class Directory:
 
         Blocks. Raises ``OSError``.
         """
-        top = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fd = syscalls.openat2(
-                top, os.path.relpath(path, self._root), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
-                resolve=syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS,
-            )  # fmt: skip
-        finally:
-            os.close(top)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        return os.fdopen(fd, "rb", buffering=0)
+        inner = os.path.relpath(path, self._root)
+        return open(regular.descriptor(self._root, inner, links=False), "rb", buffering=0)
 
     def small(self, path: str) -> bytes:
         """The content of a small file. Blocks. Raises ``OSError`` and ``InvalidParameter``."""

@@ -24,6 +24,7 @@ import msgspec
 
 from firkin import errdefs
 from firkin.builder import modes, select, trees
+from firkin.linux import regular
 from firkin.wire import ignorefile
 
 _KEPT = ("security.capability",)
@@ -52,13 +53,8 @@ class Target:
 
     def read(self, path: str) -> str:
         """The text of a small file of the tree; "" when there is none."""
-        full = os.path.join(self.view, select.resolve(self.view, path))
         try:
-            # To open what is no file could wait for ever (a FIFO) or do something (a device).
-            if not stat.S_ISREG(os.lstat(full).st_mode):
-                return ""
-            with open(full, "rb") as file:
-                return file.read(_UNREADABLE).decode("utf-8", "replace")
+            return regular.read(self.view, path, _UNREADABLE).decode("utf-8", "replace")
         except OSError:
             return ""
 

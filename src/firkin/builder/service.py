@@ -46,7 +46,7 @@ from firkin.builder import (
 from firkin.builder.dockerfile import errors, instructions, lint, parser
 from firkin.images import platforms
 from firkin.images import service as images
-from firkin.linux import tasks
+from firkin.linux import regular, tasks
 from firkin.types import image as types
 from firkin.wire import ignorefile
 
@@ -420,10 +420,8 @@ class _Opened:
 
 
 def _read(root: str, filename: str, limit: int = parser.MAX_SIZE) -> bytes:
-    path = os.path.join(root, select.resolve(root, select.clean(filename)))
     try:
-        with open(path, "rb") as file:
-            return file.read(limit + 1)
+        return regular.read(root, select.clean(filename), limit + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise errdefs.InvalidParameter(
             f"failed to read dockerfile: open {filename}: no such file or directory "
@@ -432,6 +430,10 @@ def _read(root: str, filename: str, limit: int = parser.MAX_SIZE) -> bytes:
     except IsADirectoryError:
         raise errdefs.InvalidParameter(
             f"failed to read dockerfile: {filename} is a directory: name the file with -f"
+        ) from None
+    except OSError as error:
+        raise errdefs.InvalidParameter(
+            f"failed to read dockerfile: {filename}: {error.strerror}"
         ) from None
 
 

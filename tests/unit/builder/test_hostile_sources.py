@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from firkin import errdefs
-from firkin.builder import cachefiles, copying, select, sources, steps, trees
+from firkin.builder import cachefiles, copying, select, service, sources, steps, trees
 from firkin.types import image
 
 
@@ -98,3 +98,17 @@ async def test_a_cache_directory_has_files_only(tmp_path: pathlib.Path, kind: st
     with pytest.raises(OSError):
         async for _ in blobs.read(image.Descriptor(media_type="", digest=DIGEST, size=6)):
             pass
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "link"])
+def test_a_fifo_is_no_dockerfile(tmp_path: pathlib.Path, name: str) -> None:
+    os.mkfifo(tmp_path / "Dockerfile")
+    (tmp_path / "link").symlink_to("/Dockerfile")
+    with pytest.raises(errdefs.InvalidParameter, match="is not a regular file"):
+        service._read(str(tmp_path), name)
+
+
+def test_a_dockerfile_is_found_through_links_inside(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "real").write_bytes(b"FROM scratch")
+    (tmp_path / "Dockerfile").symlink_to("../../real")
+    assert service._read(str(tmp_path), "Dockerfile") == b"FROM scratch"

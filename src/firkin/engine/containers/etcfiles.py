@@ -11,8 +11,12 @@ import contextlib
 import ipaddress
 import os
 from collections.abc import Iterable
+from typing import TextIO
 
 from firkin.types import container, network
+
+_LARGEST = 1 << 20
+"""Characters: what a container writes is read into the engine's memory."""
 
 RESOLVER = "127.0.0.11"
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
@@ -49,6 +53,12 @@ def own_lines(endpoint: network.Endpoint, hostname: str, domainname: str) -> lis
     return [f"{address}\t{names}\n" for address in addresses if address]
 
 
+def _bounded(file: TextIO) -> str | None:
+    """The text of a file that the container may write to; None when it has made it too large."""
+    text = file.read(_LARGEST + 1)
+    return text if len(text) <= _LARGEST else None
+
+
 def add_address(home: str, config: container.Config, endpoint: network.Endpoint) -> None:
     """Tell a running container's /etc/hosts of an endpoint; the rest of the file stays."""
     path = os.path.join(home, "hosts")
@@ -56,7 +66,9 @@ def add_address(home: str, config: container.Config, endpoint: network.Endpoint)
         contextlib.suppress(FileNotFoundError),
         open(path, encoding="utf-8", errors="surrogateescape") as file,
     ):
-        text = file.read()
+        text = _bounded(file)
+        if text is None:
+            return
         for line in own_lines(endpoint, config.hostname, config.domainname):
             if line not in text:
                 text += line
@@ -71,7 +83,10 @@ def drop_address(home: str, endpoint: network.Endpoint) -> None:
         contextlib.suppress(FileNotFoundError),
         open(path, encoding="utf-8", errors="surrogateescape") as file,
     ):
-        lines = file.readlines()
+        text = _bounded(file)
+        if text is None:
+            return
+        lines = text.splitlines(keepends=True)
         write(home, "hosts", "".join(line for line in lines if line.split("\t")[0] not in gone))
 
 
@@ -167,11 +182,11 @@ def _loopback(text: str) -> bool:
 
 
 def read(directory: str, name: str) -> str:
-    """The text of one of the files; "" when it is not there."""
+    """The text of one of the files, its first MiB at most; "" when it is not there."""
     path = os.path.join(directory, name)
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+            return file.read(_LARGEST)
     except FileNotFoundError:
         return ""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from firkin.linux import syscalls
+from firkin.linux import regular
 from firkin.oci import user as users
 
 _LIMIT = 4 << 20
@@ -16,24 +14,9 @@ def read(root: str, path: str) -> str:
     Links are resolved inside ``root``; at most 4 MiB are read.
     """
     try:
-        base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return regular.read(root, path, _LIMIT).decode(errors="replace")
     except OSError:
         return ""
-    try:
-        fd = syscalls.openat2(
-            base,
-            path,
-            os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
-            resolve=syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS,
-        )
-    except OSError:
-        return ""
-    finally:
-        os.close(base)
-    with open(fd, "rb") as file:
-        if not os.path.isfile(f"/proc/self/fd/{fd}"):
-            return ""
-        return file.read(_LIMIT).decode(errors="replace")
 
 
 def user(root: str, spec: str, groups: list[str] | None) -> users.User:

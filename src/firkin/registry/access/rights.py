@@ -74,9 +74,9 @@ def text(granted: Iterable[str]) -> str:
 
 def matches(pattern: str, name: str, user: str = "") -> bool:
     """Whether ``pattern`` means the repository ``name`` when ``user`` asks."""
-    if "{user}" in pattern:
-        if not user:
-            return False
-        pattern = pattern.replace("{user}", user.lower())
-    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    if "{user}" in pattern and not user:
+        return False
+    parts = (re.escape(part) for part in pattern.split("*"))
+    # The name goes in last: one with a "*" in it is no pattern.
+    expression = ".*".join(parts).replace(re.escape("{user}"), re.escape(user.lower()))
     return re.fullmatch(expression, name) is not None
