@@ -36,32 +36,23 @@ import json
 import locale
 import os
 import posixpath
-import shutil
 import signal
 import stat
 import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from firkin.linux import confine, libarchive, syscalls
-from firkin.linux import mount as mounts
+from firkin.files import unpacker, view
+from firkin.linux import confine, libarchive
 from firkin.wire import tarpack
 
 MEMORY = 1 << 30
 FILES = 2048
 _CHUNK = 1 << 20
-_LINKS = 255
 _TRIES = 16
 _REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 """What an entry says that was looked at a moment ago and has been replaced or removed since."""
 _DEPTH = FILES - 64
-_PSEUDO = frozenset(
-    {
-        "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "debugfs", "tracefs", "bpf",
-        "securityfs", "configfs", "pstore", "efivarfs", "binfmt_misc", "autofs", "fusectl",
-        "selinuxfs", "nsfs", "rpc_pipefs",
-    }
-)  # fmt: skip
 _CAPABILITIES = (
     confine.CAP_CHOWN,
     confine.CAP_DAC_OVERRIDE,
@@ -72,132 +63,12 @@ _CAPABILITIES = (
 )
 
 
-class Refused(Exception):
-    """The request can't be met. ``kind`` is one of the words of ``firkin.files.process``."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
-
-
-# The view
-
-
-def enter(pidfd: int) -> None:
-    """Make a copy of a process's mount namespace, without pseudo file systems, our own."""
-    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
-    for _ in range(3):
-        found = _pseudo(proc)
-        if not found:
-            break
-        for point in reversed(found):
-            with contextlib.suppress(OSError):
-                mounts.unmount(point)
-    else:
-        raise Refused("failed", "a pseudo file system of the container can't be left out")
-    os.close(proc)
-    os.chdir("/")
-
-
-def _pseudo(proc: int) -> list[str]:
-    fd = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    with open(fd, encoding="utf-8", errors="surrogateescape") as lines:
-        found = []
-        for line in lines:
-            head, _, tail = line.partition(" - ")
-            if tail.split(" ", 1)[0] in _PSEUDO:
-                found.append(mounts.unescape(head.split(" ", 5)[4]))
-        return found
-
-
-def assemble(spec: dict[str, Any]) -> None:
-    """Mount the root file system and what belongs into it, and make it the root."""
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
-    root: str = spec["root"]
-    mounts.mount(root, root, flags=mounts.MS_BIND)
-    for wanted in spec.get("mounts", ()):
-        _mount(root, wanted)
-    os.chdir(root)
-    if spec.get("readonly"):
-        top = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        syscalls.mount_setattr(top, syscalls.MOUNT_ATTR_RDONLY)
-        os.close(top)
-    syscalls.pivot_root(".", ".")
-    syscalls.check(syscalls.libc.umount2(b".", mounts.MNT_DETACH), "umount")
-    os.chdir("/")
-
-
-def _mount(root: str, wanted: dict[str, Any]) -> None:
-    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    tree = syscalls.open_tree(wanted["source"], recursive=wanted["recursive"])
-    try:
-        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-        place = make_place(top, wanted["destination"], is_directory=is_directory)
-        try:
-            if not wanted["rw"]:
-                syscalls.mount_setattr(tree, syscalls.MOUNT_ATTR_RDONLY)
-            syscalls.move_mount(tree, place)
-        finally:
-            os.close(place)
-    finally:
-        os.close(tree)
-        os.close(top)
-
-
-def make_place(root: int, path: str, *, is_directory: bool) -> int:
-    """A mount point inside ``root``, made where it is missing, as an O_PATH descriptor.
-
-    Symbolic links on the way are followed inside ``root``; what they lead to is made too.
-    """
-    pending = _parts(path)
-    done: list[str] = []
-    hops = 0
-    while pending:
-        part = pending.pop(0)
-        if part == "..":
-            done = done[:-1]
-            continue
-        at = _open_inside(root, done)
-        try:
-            status = os.stat(part, dir_fd=at, follow_symlinks=False)
-            if stat.S_ISLNK(status.st_mode):
-                hops += 1
-                if hops > _LINKS:
-                    raise Refused("failed", f"too many symbolic links on the way to {path}")
-                target = os.readlink(part, dir_fd=at)
-                done = [] if target.startswith("/") else done
-                pending = _parts(target) + pending
-                continue
-        except FileNotFoundError:
-            if pending or is_directory:
-                os.mkdir(part, 0o755, dir_fd=at)
-            else:
-                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=at))
-        finally:
-            os.close(at)
-        done.append(part)
-    return _open_inside(root, done)
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")]
-
-
-def _open_inside(root: int, parts: list[str]) -> int:
-    resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
-    return syscalls.openat2(root, "/".join(parts) or ".", os.O_PATH, resolve=resolve)
-
-
 # Reading
 
 
 def real(path: str) -> str:
     """``path`` with its symbolic links followed, as far as there is something."""
-    pending = _parts(path)
+    pending = view.parts(path)
     done = ""
     hops = 0
     while pending:
@@ -212,11 +83,11 @@ def real(path: str) -> str:
             done = here
             continue
         hops += 1
-        if hops > _LINKS:
-            raise Refused("invalid", f"too many symbolic links in {path}")
+        if hops > view.LINKS:
+            raise view.Refused("invalid", f"too many symbolic links in {path}")
         if target.startswith("/"):
             done = ""
-        pending[:0] = _parts(target)
+        pending[:0] = view.parts(target)
     return done or "/"
 
 
@@ -237,11 +108,11 @@ def _lstat(path: str) -> os.stat_result:
     try:
         return os.lstat(path)
     except FileNotFoundError:
-        raise Refused("missing", "") from None
+        raise view.Refused("missing", "") from None
     except NotADirectoryError:
-        raise Refused("invalid", f"{path}: not a directory") from None
+        raise view.Refused("invalid", f"{path}: not a directory") from None
     except OSError as error:
-        raise Refused("invalid", f"{path}: {error.strerror}") from None
+        raise view.Refused("invalid", f"{path}: {error.strerror}") from None
 
 
 class Output:
@@ -302,7 +173,7 @@ def open_top(path: str) -> tuple[int, str, dict[str, Any]]:
         except OSError as error:
             if error.errno not in _REPLACED:
                 raise
-    raise Refused("missing", "")
+    raise view.Refused("missing", "")
 
 
 class Packer:
@@ -324,7 +195,7 @@ class Packer:
 
     def _directory(self, fd: int, name: bytes, shown: bool, depth: int) -> None:
         if depth > _DEPTH:
-            raise Refused("invalid", f"directories are nested deeper than {_DEPTH}")
+            raise view.Refused("invalid", f"directories are nested deeper than {_DEPTH}")
         if shown:
             status = os.fstat(fd)
             more = _attributes(fd)
@@ -403,120 +274,6 @@ def _attributes(fd: int) -> dict[bytes, bytes]:
     return found
 
 
-# Writing
-
-
-class Unpacker:
-    """Extracts standard input into the working directory."""
-
-    def __init__(self, lib: libarchive.Libarchive, spec: dict[str, Any]) -> None:
-        self._lib = lib
-        self._keep_kinds: bool = spec.get("no_overwrite", False)
-        self._owner: tuple[int, int] | None = spec.get("owner")
-        self.entries = 0
-        self.size = 0
-
-    def run(self) -> None:
-        lib = self._lib
-        reader, disk = lib.read_new(), lib.disk_new()
-        entry = lib.entry_new(reader)
-        lib.read_tar(reader)
-        lib.read_empty(reader)
-        for code in (libarchive.GZIP, libarchive.BZIP2, libarchive.XZ, libarchive.ZSTD):
-            lib.read_filter(reader, code)
-        lib.disk_options(
-            disk, libarchive.OWNER | libarchive.PERM | libarchive.TIME | libarchive.XATTR
-        )
-        if lib.read_open_fd(reader, 0, _CHUNK) != libarchive.OK:
-            raise self._bad("not a tar archive", reader)
-        while (result := lib.read_next(reader, entry)) != libarchive.EOF:
-            if result < libarchive.WARN:
-                where = (
-                    f"damaged after {self.entries} entries" if self.entries else "no tar archive"
-                )
-                raise self._bad(where, reader)
-            self.entries += 1
-            self._entry(reader, disk, entry)
-        if lib.close(disk) != libarchive.OK:
-            raise self._failure("the archive", disk)
-        while os.read(0, _CHUNK):
-            pass
-
-    def _bad(self, what: str, reader: Any) -> Refused:
-        reason = (self._lib.error(reader) or b"unknown error").decode("utf-8", "backslashreplace")
-        return Refused("invalid", f"the archive can't be read: {what}: {reason[:500]}")
-
-    def _failure(self, what: str, disk: Any) -> Refused:
-        number = self._lib.errno(disk)
-        text = (self._lib.error(disk) or b"unknown error").decode("utf-8", "backslashreplace")
-        if number == errno.EROFS:
-            return Refused("readonly", "")
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            return Refused("full", f"{what}: no space left on the device")
-        return Refused("invalid", f"cannot extract {what}: {text[:500]}")
-
-    def _entry(self, reader: Any, disk: Any, entry: Any) -> None:
-        lib = self._lib
-        raw: bytes = lib.pathname(entry) or b""
-        shown = repr(raw[:300].decode("utf-8", "backslashreplace"))
-        name = self._inside(raw, shown)
-        lib.set_pathname(entry, name)
-        link = lib.hardlink(entry)
-        if link is not None:
-            lib.set_hardlink(entry, self._inside(link, shown))
-        is_directory = lib.filetype(entry) == stat.S_IFDIR and link is None
-        self._make_way(name, shown, is_directory)
-        if self._owner is not None:
-            lib.set_uid(entry, self._owner[0])
-            lib.set_gid(entry, self._owner[1])
-        if lib.xattr_count(entry):
-            lib.keep_plain_attributes(entry)
-        if link is None and lib.filetype(entry) == stat.S_IFREG:
-            self.size += lib.size(entry)
-        if lib.read_extract(reader, entry, disk) != libarchive.OK:
-            if lib.errno(disk) == 0 and lib.error(disk) is None:
-                raise self._bad(f"at {shown}", reader)
-            raise self._failure(shown, disk)
-
-    def _inside(self, raw: bytes, shown: str) -> bytes:
-        """A name below the target. Raises for one that means something above it."""
-        parts: list[bytes] = []
-        for part in raw.split(b"/"):
-            if part == b"..":
-                if not parts:
-                    raise Refused(
-                        "invalid", f"the archive's entry {shown} is outside of the target"
-                    )
-                parts.pop()
-            elif part not in (b"", b"."):
-                parts.append(part)
-        return b"/".join(parts) or b"."
-
-    def _make_way(self, name: bytes, shown: str, is_directory: bool) -> None:
-        """Remove what an entry replaces, by the rules of the Engine API."""
-        try:
-            there = os.lstat(name)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        was_directory = stat.S_ISDIR(there.st_mode)
-        if was_directory and is_directory:
-            return
-        if self._keep_kinds and was_directory != is_directory:
-            what = (
-                ("directory", "non-directory") if was_directory else ("non-directory", "directory")
-            )
-            raise Refused("invalid", f"cannot overwrite {what[0]} {shown} with {what[1]}")
-        try:
-            if was_directory:
-                shutil.rmtree(name)
-            else:
-                os.unlink(name)
-        except OSError as error:
-            if error.errno == errno.EROFS:
-                raise Refused("readonly", "") from None
-            raise Refused("invalid", f"cannot replace {shown}: {error.strerror}") from None
-
-
 # The operations
 
 
@@ -545,16 +302,16 @@ def _write(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
     try:
         target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise Refused("missing", "") from None
+        raise view.Refused("missing", "") from None
     except NotADirectoryError:
-        raise Refused("invalid", "extraction point is not a directory") from None
+        raise view.Refused("invalid", "extraction point is not a directory") from None
     if os.fstatvfs(target).f_flag & os.ST_RDONLY:
-        raise Refused("readonly", "")
+        raise view.Refused("readonly", "")
     os.fchdir(target)
     os.close(target)
-    unpacker = Unpacker(lib, spec)
-    unpacker.run()
-    _answer({"entries": unpacker.entries, "size": unpacker.size})
+    extraction = unpacker.Unpacker(lib, spec)
+    extraction.run()
+    _answer({"entries": extraction.entries, "size": extraction.size})
 
 
 def _run(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
@@ -573,7 +330,7 @@ def _run(spec: dict[str, Any], lib: libarchive.Libarchive) -> None:
 def _told() -> Iterator[None]:
     try:
         yield
-    except Refused as refusal:
+    except view.Refused as refusal:
         _answer({"kind": refusal.kind, "error": str(refusal)})
         os._exit(1)
     except BrokenPipeError:
@@ -605,9 +362,9 @@ def main(arguments: list[str]) -> None:
         sys.meta_path.clear()
         sys.path.clear()
         if "pidfd" in spec:
-            enter(spec["pidfd"])
+            view.enter(spec["pidfd"])
         else:
-            assemble(spec)
+            view.assemble(spec)
         confine.confine(None, _CAPABILITIES, memory=MEMORY, file_size=-1, files=FILES)
         _run(spec, lib)
     os._exit(0)
