@@ -41,8 +41,8 @@ LEGACY_FLAGS = {"compress", "force-rm", "isolation", "rm", "squash"}
 OWN_FLAGS = {
     "build": BUILDX_FLAGS | LEGACY_FLAGS | {"graph", "why"},
     "pull": {"dry-run"},
-    "run": {"health-on-failure", "replace"},
-    "create": {"health-on-failure", "replace"},
+    "run": {"health-on-failure", "replace", "secret"},
+    "create": {"health-on-failure", "replace", "secret"},
     "update": {"label-add", "label-rm", "publish-add", "publish-rm"},
     "port": {"reachable"},
     "ls": {"reachable"},
