@@ -13,6 +13,7 @@ import time
 import pytest
 from netlab import BRIDGE, TABLE, Engine, Host, command, remove_all
 
+import rig
 from firkin import errdefs
 from firkin.linux import mount, netns
 from firkin.network import controller as controllers
@@ -238,7 +239,7 @@ async def test_none_and_host(engine: Engine) -> None:
     assert (shared.netns, shared.ports, shared.ipv4_address) == ("", (), "")
     await controller.release("c1")
     await controller.release("c2")
-    assert not os.path.exists(alone.netns)
+    assert await asyncio.to_thread(rig.settled, lambda: not os.path.exists(alone.netns))
 
 
 async def test_predefined_networks(engine: Engine) -> None:
