@@ -133,7 +133,7 @@ async def fetch(url: str, path: str, headers: dict[str, str] | None = None) -> s
                     hasher.update(data)
                     await asyncio.to_thread(file.write, data)
             modified = answer.headers.get("Last-Modified", "")
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
         raise errdefs.InvalidParameter(f"cannot download {url}: {error}") from error
     seconds = 0.0
     with contextlib.suppress(ValueError, TypeError):

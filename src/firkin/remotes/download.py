@@ -36,5 +36,5 @@ async def _stream(carrier: transport.Transport, url: str, host: str) -> AsyncIte
                 raise errdefs.System(f"{what}: the server answered with status {response.status}")
             async for chunk in response.content.iter_any():
                 yield chunk
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError, UnicodeError) as error:
         raise failures.from_exception(error, host, what) from error
