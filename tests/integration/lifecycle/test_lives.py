@@ -166,10 +166,11 @@ def test_a_wait_for_what_never_runs_ends_with_its_removal(engine: Engine) -> Non
 def test_pause_by_both_clients(engine: Engine, client: str) -> None:
     engine.run("run", "-d", "--name", "pa", "busybox", "sh", "-c",
                "while :; do date >>/ticks; sleep 0.1; done")  # fmt: skip
+    path = rig.Path(f"/proc/{inspect(engine, 'pa')['State']['Pid']}/root/ticks")
+    until(path.exists)
     engine.run("pause", "pa", client=client)
     assert status(engine, "pa") == "paused"
     assert "(Paused)" in engine.out("ps", client=client)
-    path = rig.Path(f"/proc/{inspect(engine, 'pa')['State']['Pid']}/root/ticks")
     size = path.stat().st_size
     time.sleep(0.5)
     assert path.stat().st_size == size
