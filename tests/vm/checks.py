@@ -263,7 +263,8 @@ def _service_ends(vm: Vm) -> None:
               "'echo web >index.html; httpd; i=0; while [ $i -lt 600 ]; do echo $i; i=$((i+1)); "
               "usleep 50000; done; exit 9'")  # fmt: skip
     pid = vm.firkin("inspect -f '{{.State.Pid}}' counts")
-    for verb in ("restart", "kill -s KILL"):
+    # The monitors are processes of the service too: only the engine is to be killed.
+    for verb in ("restart", "kill --kill-whom=main -s KILL"):
         vm.out(f"systemctl {verb} firkin.service")
         vm.until(f"{FIRKIN} version")
         expect(vm.firkin("inspect -f '{{.State.Pid}}' counts") == pid, verb)
