@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import boto3
@@ -31,6 +32,9 @@ def serving() -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         endpoint = f"http://{host}:{port}"
+        # All servers of a process share what they store, those that have ended too.
+        reset = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset, timeout=10).close()
         client(endpoint).create_bucket(Bucket=BUCKET)
         yield endpoint
     finally:
