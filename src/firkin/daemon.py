@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import functools
 import gc
@@ -66,8 +67,9 @@ def _lock(root: str) -> int:
             f"another firkind (pid {owner or 'unknown'}) uses the data root {root}: stop it, or "
             "choose another --data-root"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    # In this order the file keeps its block: on a full disk there may be no other.
+    with contextlib.suppress(OSError):
+        os.ftruncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode(), 0))
     return fd
 
 

@@ -208,10 +208,14 @@ def test_exec(engine: Engine) -> None:
     assert unixhttp.ask(engine.socket, "POST", f"/exec/{both}/start", {})[0] == 409
     quiet = create(Cmd=["touch", "/made"])
     assert unixhttp.ask(engine.socket, "POST", f"/exec/{quiet}/start", {"Detach": True})[0] == 200
-    tty = create(Cmd=["sh", "-c", "stty size; sleep 0.5; stty size"], AttachStdout=True, Tty=True)
+    script = (
+        "until stty size; do :; done 2>/dev/null; until test -e /resized; do :; done; stty size"
+    )
+    tty = create(Cmd=["sh", "-c", script], AttachStdout=True, Tty=True)
     stream = Hijacked(engine, f"/exec/{tty}/start", '{"Tty": true, "ConsoleSize": [30, 90]}')
     time.sleep(0.3)
     assert unixhttp.ask(engine.socket, "POST", f"/exec/{tty}/resize?h=40&w=120")[0] in (200, 201)
+    engine.run("exec", "box", "touch", "/resized")
     assert stream.read().split() == [b"30", b"90", b"40", b"120"]
     assert engine.out("exec", "box", "ls", "/made") == "/made"
     assert unixhttp.ask(engine.socket, "GET", "/exec/nosuch/json")[0] == 404

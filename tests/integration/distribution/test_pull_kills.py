@@ -88,7 +88,7 @@ def test_client_that_leaves(engine: rig.Engine) -> None:
     """The pull ends with its client; what has arrived is for the next."""
     with fakeregistry.in_thread(fakeregistry.Fake()) as fake:
         name, stored = layers(fake)
-        fake.delay = 0.004
+        fake.delay = 0.05
         pulling = subprocess.Popen(
             [rig.BIN / "firkin", "pull", name], env=engine.environment(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
