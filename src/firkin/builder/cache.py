@@ -20,7 +20,7 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -159,6 +159,3 @@ class Cache:
 def new_id() -> str:
     """An id for a record."""
     return secrets.token_hex(16)
-
-
-Keeper = Callable[[], Iterable[str]]

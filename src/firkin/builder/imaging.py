@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from firkin import errdefs
-from firkin.builder import cache, plan, solver, stages, steps, trees
+from firkin.builder import plan, solver, stages, steps, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, layers, stream, views
 from firkin.types import image as types
@@ -217,9 +217,3 @@ def _batches(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def records_of(known: cache.Cache) -> list[cache.Record]:
-    """Results of steps, the newest first."""
-    found = [record for record in known.records.values() if record.kind == cache.REGULAR]
-    return sorted(found, key=lambda record: record.created, reverse=True)

@@ -65,8 +65,3 @@ def usage(client: api.Client) -> list[dict[str, Any]]:
     """The records of the build cache."""
     found = client.call("GET", "/system/df", {"type": "build-cache"})
     return list(found.get("BuildCache") or [])
-
-
-def records(client: api.Client, direction: str) -> str:
-    """The path of cache mounts' export ("export") or import ("import")."""
-    return f"/build/cache/{direction}"
