@@ -7,12 +7,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rig
 import unixhttp
+from firkin.linux import kmsg
 from rig import Engine
 
 pytestmark = pytest.mark.root
@@ -126,6 +128,21 @@ def test_out_of_memory(engine: Engine) -> None:
                "x=$(head -c 64m /dev/zero | tr '\\0' x); echo ${#x}", check=False)  # fmt: skip
     state = inspect(engine, "oom")["State"]
     assert state["OOMKilled"] is True or state["ExitCode"] == 0, state
+
+
+def test_the_kernels_log_tells_of_a_kill_for_lack_of_memory(engine: Engine) -> None:
+    """What is left when systemd has removed the group before the monitor could look into it."""
+    began = time.monotonic()
+    engine.run("run", "-d", "--name", "ate", "-m", "16m", "--memory-swap", "16m", "busybox", "sh",
+               "-c", "sleep 1; x=a; while :; do x=$x$x; done")  # fmt: skip
+    pid = inspect(engine, "ate")["State"]["Pid"]
+    groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    group = next(line.rpartition(":")[2] for line in groups if ":memory:" in line or "0::" in line)
+    assert engine.out("wait", "ate") == "137"
+    assert inspect(engine, "ate")["State"]["OOMKilled"] is True
+    assert kmsg.oom_killed(group, since=began)
+    assert not kmsg.oom_killed(group, since=time.monotonic())
+    assert not kmsg.oom_killed(group[:-1], since=began)
 
 
 @pytest.mark.parametrize("condition", ["", "not-running", "next-exit", "removed"])

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import emit, healthcheck, links, model, release
-from firkin.linux import pidfd
+from firkin.linux import cgroup, kmsg, pidfd
 from firkin.runtime import conmon, runtime
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _FIRST = 0.1
 _LONGEST = 60.0
 _GOOD_RUN = 10.0
+_KILLED = 128 + 9
 _NEEDED = 100  # looks at those that a container needs and that are to be restarted first
 
 Verb = Callable[[engine.Core, model.Container], Awaitable[None]]
@@ -173,6 +174,19 @@ def wants_restart(container: model.Container, *, started: bool = False) -> bool:
     return False
 
 
+async def _killed_for_memory(
+    core: engine.Core, container: model.Container, found: runtime.Exit
+) -> bool:
+    """Whether the kernel's log tells of what the monitor could not see: its group had gone."""
+    layout, group = core.host.cgroup, container.state.cgroup
+    if found.code != _KILLED or not group or container.state.stopped_by_user:
+        return False
+    if cgroup.directories(layout, group):
+        return False
+    began = time.monotonic() - (time.time_ns() - container.state.started_at) / 1e9
+    return await asyncio.to_thread(kmsg.oom_killed, group, since=began)
+
+
 async def finish(
     core: engine.Core, container: model.Container, found: runtime.Exit, *, when: int = 0
 ) -> bool:
@@ -183,7 +197,7 @@ async def finish(
     """
     state = container.state
     state.exit_code = found.code
-    state.oom_killed = found.oom_killed
+    state.oom_killed = found.oom_killed or await _killed_for_memory(core, container, found)
     state.error = "" if found.known else "the container's monitor ended before it could report"
     state.finished_at = when or time.time_ns()
     if state.health is not None:
@@ -192,7 +206,7 @@ async def finish(
     again = wants_restart(container)
     container.move(model.Status.RESTARTING if again else model.Status.EXITED)
     await core.containers.keep(container)
-    if found.oom_killed:
+    if state.oom_killed:
         emit.container(core, container, "oom")
     emit.container(
         core,
