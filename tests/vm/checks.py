@@ -347,6 +347,7 @@ def _states(vm: Vm) -> dict[str, str]:
 
 @check("a power cut while containers start and end loses and leaks nothing")
 def power_cut(vm: Vm) -> None:
+    vm.clear()
     vm.firkin("run -d --name kept --restart always -v kept:/data busybox sleep 100000")
     vm.out(f"sync; (while :; do {FIRKIN} run --rm -v /x busybox true; done) >/dev/null 2>&1 &"
            " sleep 5; echo b >/proc/sysrq-trigger &")  # fmt: skip
