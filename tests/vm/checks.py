@@ -349,9 +349,11 @@ def _states(vm: Vm) -> dict[str, str]:
 def power_cut(vm: Vm) -> None:
     vm.clear()
     vm.firkin("run -d --name kept --restart always -v kept:/data busybox sleep 100000")
-    vm.out(f"sync; (while :; do {FIRKIN} run --rm -v /x busybox true; done) >/dev/null 2>&1 &"
-           " sleep 5; echo b >/proc/sysrq-trigger &")  # fmt: skip
-    vm.boot = vm.machine.ready(after=vm.boot)
+    vm.boot = vm.machine.reboot(
+        vm.boot,
+        f"sync; (while :; do {FIRKIN} run --rm -v /x busybox true; done) >/dev/null 2>&1 &"
+        " sleep 5; echo b >/proc/sysrq-trigger",
+    )
     vm.until(f"{FIRKIN} version")
     vm.until(f"{FIRKIN} ps --format '{{{{.Names}}}}' | grep -q kept")
     vm.until(f"[ $({FIRKIN} ps -aq | wc -l) = 1 ]", seconds=30)

@@ -112,10 +112,12 @@ class Machine:
             output.append(line[1:])
         return Done(int(line[1:]), "\n".join(output))
 
-    def reboot(self, before: str) -> str:
-        """Reboot as an administrator does; returns the new boot's id."""
-        command = base64.b64encode(b"systemctl reboot")
-        self._line.sendall(command + b"\n")
+    def reboot(self, before: str, script: str = "systemctl reboot") -> str:
+        """Reboot, as an administrator does or by another script; returns the new boot's id.
+
+        Nothing but the new boot is waited for: the old one may end before it has answered.
+        """
+        self._line.sendall(base64.b64encode(script.encode()) + b"\n")
         return self.ready(after=before)
 
     def end(self) -> None:
