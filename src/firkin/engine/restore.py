@@ -62,7 +62,8 @@ async def restore(core: engine.Core) -> None:
         await core.logs.resume(core, container)
     for container in links.ordered(core, core.containers):
         await _settle(core, container, wanted=container.id in again)
-    core.tasks.spawn(_remove_ended(core), "removal of ended --rm containers")
+    leaving = [container for container in core.containers if _leaves(container)]
+    core.tasks.spawn(_remove(core, leaving), "removal of ended --rm containers")
 
 
 def _look(core: engine.Core, container: model.Container) -> tuple[runtime.Exit, int] | None:
@@ -200,8 +201,12 @@ async def _settle(core: engine.Core, container: model.Container, *, wanted: bool
         core.supervisor.schedule(core, container)
 
 
-async def _remove_ended(core: engine.Core) -> None:
-    for container in core.containers:
-        ended = container.state.status in (model.Status.EXITED, model.Status.DEAD)
-        if container.record.host.auto_remove and ended:
-            await remove.quietly(core, container)
+def _leaves(container: model.Container) -> bool:
+    """Whether it was to be removed at its end; its start may have been cut short."""
+    gone = (model.Status.CREATED, model.Status.EXITED, model.Status.DEAD)
+    return container.record.host.auto_remove and container.state.status in gone
+
+
+async def _remove(core: engine.Core, containers: list[model.Container]) -> None:
+    for container in containers:
+        await remove.quietly(core, container)

@@ -37,11 +37,11 @@ class Place(msgspec.Struct, frozen=True):
 class View(msgspec.Struct, frozen=True, omit_defaults=True):
     """The files that an operation sees.
 
-    Either those of a running process (``pidfd``), or the tree at the host's path ``root`` with
-    ``mounts`` in it, all of it read-only with ``readonly``.
+    Either those of a mount namespace (``namespace``, a descriptor of it), or the tree at the host's
+    path ``root`` with ``mounts`` in it, all of it read-only with ``readonly``.
     """
 
-    pidfd: int = -1
+    namespace: int = -1
     root: str = ""
     mounts: Sequence[Place] = ()
     readonly: bool = False
@@ -99,7 +99,7 @@ class Worker:
     def __init__(self, view: View, request: Request) -> None:
         spec = msgspec.to_builtins(request)
         spec.update(msgspec.to_builtins(view))
-        passed = (view.pidfd,) if view.pidfd >= 0 else ()
+        passed = (view.namespace,) if view.namespace >= 0 else ()
         package = os.path.dirname(os.path.dirname(os.path.abspath(firkin.__file__)))
         text = msgspec.json.encode(spec).decode()
         command = [sys.executable, "-I", "-S", "-c", _START, package, text]

@@ -33,10 +33,10 @@ class Refused(Exception):
         self.kind = kind
 
 
-def enter(pidfd: int) -> None:
-    """Make a copy of a process's mount namespace, without pseudo file systems, our own."""
+def enter(namespace: int) -> None:
+    """Make a copy of a mount namespace, without pseudo file systems, our own."""
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
+    syscalls.setns(namespace, syscalls.CLONE_NEWNS)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
     for _ in range(3):

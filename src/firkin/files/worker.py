@@ -361,8 +361,8 @@ def main(arguments: list[str]) -> None:
         confine.last_capability()
         sys.meta_path.clear()
         sys.path.clear()
-        if "pidfd" in spec:
-            view.enter(spec["pidfd"])
+        if "namespace" in spec:
+            view.enter(spec["namespace"])
         else:
             view.assemble(spec)
         confine.confine(None, _CAPABILITIES, memory=MEMORY, file_size=-1, files=FILES)

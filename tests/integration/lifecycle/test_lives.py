@@ -296,3 +296,49 @@ def test_replace_and_exists(engine: Engine) -> None:
                        ("volume", "vol")):  # fmt: skip
         assert (exists(noun, name), exists(noun, "no-such-thing")) == (0, 1)
     engine.run("volume", "rm", "vol")
+
+
+def test_a_restart_is_no_end_for_one_that_removes_itself(engine: Engine, client: str) -> None:
+    engine.run("run", "-d", "--rm", "--name", "rm", "busybox", "sleep", "1000")
+    engine.run("restart", "-t", "0", "rm", client=client)
+    assert status(engine, "rm") == "running"
+    engine.run("stop", "-t", "0", "rm", client=client)
+    until(lambda: not engine.out("ps", "-aq"))
+    engine.run("create", "--rm", "--name", "cut", "busybox")
+    engine.end(9)  # perhaps in the middle of its start
+    engine.start()
+    until(lambda: not engine.out("ps", "-aq"))
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+def test_who_waits_is_told_that_there_is_no_further_restart(engine: Engine, verb: str) -> None:
+    engine.run("run", "-d", "--name", "wr", "--restart", "always", "busybox", "false")
+    until(lambda: restarts(engine, "wr") >= 4 and status(engine, "wr") == "restarting")
+    waiting = subprocess.Popen([rig.BIN / "firkin", "wait", "wr"], env=engine.environment())
+    time.sleep(0.3)
+    until(lambda: engine.run(verb, "wr", check=False).returncode == 0)
+    assert waiting.wait(60) == 0
+    assert status(engine, "wr") == "exited"
+
+
+def test_the_stop_signal_ends_for_good(engine: Engine) -> None:
+    engine.run("run", "-d", "--name", "sig", "--restart", "always", "--stop-signal", "USR1", "-t",
+               "busybox", "sh", "-c", "trap 'exit 3' USR1 HUP; while :; do sleep 0.1; done")  # fmt: skip
+    time.sleep(0.5)
+    engine.run("kill", "-s", "HUP", "sig")  # a signal like others: it comes back
+    until(lambda: restarts(engine, "sig") == 1 and status(engine, "sig") == "running")
+    time.sleep(0.5)
+    engine.run("kill", "-s", "USR1", "sig")
+    until(lambda: status(engine, "sig") == "exited")
+    time.sleep(1)
+    assert status(engine, "sig") == "exited"
+
+
+def test_files_of_a_container_that_ends_and_comes_back(engine: Engine) -> None:
+    engine.run("run", "-d", "--name", "blink", "--restart", "always", "busybox", "sleep", "0.05")
+    found = {
+        unixhttp.ask(engine.socket, "HEAD" if n % 2 else "GET",
+                     "/containers/blink/archive?path=/etc/passwd")[0]
+        for n in range(60)
+    }  # fmt: skip
+    assert found == {200}

@@ -25,13 +25,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(container: model.Container) -> None:
     """Raise ``Conflict`` when nobody can attach now."""
-    if container.state.status is model.Status.PAUSED:
+    container.require_unpaused("attach")
+    container.require_settled()
+    if container.state.status in (model.Status.REMOVING, model.Status.DEAD):
         raise errdefs.Conflict(
-            f"container {container.id} is paused, unpause the container before attach"
-        )
-    if container.state.status is model.Status.RESTARTING:
-        raise errdefs.Conflict(
-            f"container {container.id} is restarting, wait until the container is running"
+            f"cannot attach to container {container.name}: it is {container.state.status}"
         )
 
 

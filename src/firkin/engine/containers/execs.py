@@ -123,14 +123,8 @@ def _action(verb: str, request: wire.ExecCreateRequest) -> str:
 
 
 def _require_running(container: model.Container) -> None:
-    if container.state.status is model.Status.PAUSED:
-        raise errdefs.Conflict(
-            f"container {container.name} is paused, unpause the container before exec"
-        )
-    if container.state.status is model.Status.RESTARTING:
-        raise errdefs.Conflict(
-            f"container {container.id} is restarting, wait until the container is running"
-        )
+    container.require_unpaused("exec")
+    container.require_settled()
     if not container.running:
         raise errdefs.Conflict(f"container {container.id} is not running")
 

@@ -138,7 +138,8 @@ class Container:
     ``lock`` is held by whoever changes its state, and never while waiting for a client or for the
     container to end. ``pidfd`` and ``monitor_fd`` are pidfds of its process and of its monitor
     while it runs, else -1. ``doomed`` counts the removals by force that are under way: it is not
-    started again meanwhile. ``clean_end``: since its last start it has ended, and its monitor has
+    started again meanwhile. ``returning`` counts the restarts by users that are under way: its end
+    is no reason to remove it. ``clean_end``: since its last start it has ended, and its monitor has
     told how.
     """
 
@@ -163,6 +164,7 @@ class Container:
         self.backoff = 0.0
         self.clean_end = False
         self.doomed = 0
+        self.returning = 0
 
     @property
     def short(self) -> str:
@@ -189,6 +191,28 @@ class Container:
                 f"cannot {what} container {self.name}: container {self.id} is not running "
                 f"(it is {self.state.status})"
             )
+
+    def require_settled(self) -> None:
+        """Raise ``Conflict`` while it waits for its next start by its restart policy."""
+        if self.state.status is Status.RESTARTING:
+            raise errdefs.Conflict(
+                f"Container {self.id} is restarting, wait until the container is running"
+            )
+
+    def require_unpaused(self, what: str) -> None:
+        """Raise ``Conflict`` while its processes are frozen."""
+        if self.state.status is Status.PAUSED:
+            raise errdefs.Conflict(
+                f"Container {self.id} is paused, unpause the container before {what}"
+            )
+
+    def stay_ended(self) -> None:
+        """Give up the restart that it waits for; those who wait for its end are told."""
+        if self.restarting is not None and self.restarting is not asyncio.current_task():
+            self.restarting.cancel()
+        self.restarting = None
+        self.move(Status.EXITED)
+        self.finish_exit_waiters()
 
     def finish_exit_waiters(self) -> None:
         """Tell those who wait for the end of the process."""

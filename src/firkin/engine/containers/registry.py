@@ -160,7 +160,11 @@ class Registry:
         await self._rows.save_config(container.id, msgspec.json.encode(record or container.record))
 
     async def rename(self, container: model.Container, name: str) -> None:
-        """Change a container's name. Raises ``Conflict`` when it is taken."""
+        """Change a container's name.
+
+        Raises ``Conflict`` when it is taken, and ``NotFound`` when the container is gone.
+        """
+        self.get(container.id)
         self.reserve_name(name, container.id)
         old = container.name
         try:

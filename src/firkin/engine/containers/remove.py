@@ -16,7 +16,8 @@ async def remove(
 ) -> None:
     """Remove a container and, with ``volumes``, its anonymous volumes.
 
-    Raises ``Conflict`` when it runs and ``force`` is not given, or when it is being removed.
+    Raises ``Conflict`` when it runs, or is about to again, and ``force`` is not given, or when it is
+    being removed.
     """
     container.doomed += force
     try:
@@ -29,18 +30,19 @@ async def remove(
 async def _remove(
     core: engine.Core, container: model.Container, *, force: bool, volumes: bool
 ) -> bool:
+    restarts = container.state.status is model.Status.RESTARTING
+    if (container.running or restarts) and not force:
+        state = container.state.status
+        advice = "unpause and stop" if state is model.Status.PAUSED else "stop"
+        raise errdefs.Conflict(
+            f"cannot remove container {container.name!r}: container is {state}: {advice} the "
+            "container before removing or force remove"
+        )
     await stop.cancel_restart(core, container)
     if container.running:
-        if not force:
-            state = "paused" if container.state.status is model.Status.PAUSED else "running"
-            advice = "unpause and stop" if state == "paused" else "stop"
-            raise errdefs.Conflict(
-                f"cannot remove container {container.name!r}: container is {state}: {advice} the "
-                "container before removing or force remove"
-            )
         await _kill(core, container)
     async with container.lock:
-        if force and container.running:
+        if container.running or container.state.status is model.Status.RESTARTING:
             return False
         if not core.containers.has_id(container.id):
             if force:

@@ -47,6 +47,9 @@ async def start(core: engine.Core, container: model.Container) -> None:
             if not container.running:
                 container.state.restart_count = 0
                 container.backoff = 0.0
+            if container.restarting is not None:
+                container.restarting.cancel()
+                container.restarting = None
             await locked(core, container)
     except errdefs.NotModified:
         raise

@@ -32,11 +32,8 @@ async def _ends_within(container: model.Container, seconds: float | None) -> boo
 async def _cancel_restart(core: engine.Core, container: model.Container) -> bool:
     if container.state.status is not model.Status.RESTARTING:
         return False
-    if container.restarting is not None:
-        container.restarting.cancel()
-        container.restarting = None
-    container.move(model.Status.EXITED)
     container.state.stopped_by_user = True
+    container.stay_ended()
     await core.containers.keep(container)
     return True
 
@@ -147,16 +144,22 @@ async def _force(core: engine.Core, container: model.Container) -> None:
 
 
 async def kill(core: engine.Core, container: model.Container, text: str) -> None:
-    """Send a signal. SIGKILL also ends a paused container and forbids its restart.
+    """Send a signal.
+
+    SIGKILL and the container's stop signal mean that it is to stay ended: they forbid its restart,
+    and give up one that its policy has in mind. SIGKILL ends a paused container too.
 
     Raises ``Conflict`` when it does not run, ``InvalidParameter`` for an unknown signal.
     """
     number = limits.signal_number(text or "SIGKILL")
+    stop_number = limits.signal_number(container.record.config.stop_signal or "SIGTERM")
+    final = number in (signal.SIGKILL, stop_number)
     async with container.lock:
+        if final and await _cancel_restart(core, container):
+            return
+        container.require_settled()
         container.require_running("kill")
-        fatal = number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-        stop_number = limits.signal_number(container.record.config.stop_signal or "SIGTERM")
-        if number == signal.SIGKILL or (fatal and number == stop_number):
+        if final:
             container.state.stopped_by_user = True
             await core.containers.keep(container)
         _signal(core, container, number)
@@ -171,6 +174,7 @@ async def pause(core: engine.Core, container: model.Container) -> None:
     async with container.lock:
         if container.state.status is model.Status.PAUSED:
             raise errdefs.Conflict(f"Container {container.id} is already paused")
+        container.require_settled()
         container.require_running("pause")
         try:
             await core.runtime(container.record.runtime).pause(container.id)

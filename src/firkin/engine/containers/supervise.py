@@ -77,7 +77,7 @@ class Supervisor:
             core.logs.ended(container)
             again = await finish(core, container, found)
             container.clean_end = found.known
-            leaves = container.record.host.auto_remove and not again
+            leaves = container.record.host.auto_remove and not (again or container.returning)
             networks = [one.network_name for one in core.network.endpoints(container.id)]
             try:
                 if leaves or container.doomed:
@@ -109,7 +109,7 @@ class Supervisor:
             if container.state.status is not model.Status.RESTARTING:
                 return
             if not wants_restart(container, started=True):  # the policy was changed meanwhile
-                container.move(model.Status.EXITED)
+                container.stay_ended()
                 await core.containers.keep(container)
                 return
             container.state.restart_count += 1
@@ -120,7 +120,7 @@ class Supervisor:
                 container.state.finished_at = time.time_ns()
                 again = wants_restart(container) and not container.doomed
                 if not again:
-                    container.move(model.Status.EXITED)
+                    container.stay_ended()
                 await core.containers.keep(container)
                 if again:
                     container.started_monotonic = time.monotonic()

@@ -32,10 +32,7 @@ async def top(core: engine.Core, container: model.Container, arguments: str) -> 
     of options that it has not.
     """
     _check(arguments)
-    if container.state.status is model.Status.RESTARTING:
-        raise errdefs.Conflict(
-            f"Container {container.id} is restarting, wait until the container is running"
-        )
+    container.require_settled()
     if not container.running:
         raise errdefs.Conflict(f"container {container.id} is not running")
     group = specs.cgroup_path(core, container)

@@ -21,6 +21,7 @@ from firkin.engine import rootfs
 from firkin.engine.containers import model, sources
 from firkin.files import process
 from firkin.linux import mount as kernel
+from firkin.linux import pidfd
 
 
 def _place(core: engine.Core, container_id: str) -> str:
@@ -78,6 +79,20 @@ async def _release(core: engine.Core, container: model.Container) -> None:
                 os.rmdir(place)
 
 
+def _namespace(container: model.Container) -> int:
+    """The mount namespace of the container's process, which stays when that ends; else -1."""
+    if not container.running or container.pidfd < 0:
+        return -1
+    try:
+        fd = os.open(f"/proc/{container.state.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    if pidfd.ended(container.pidfd):  # the pid may have been another process's already
+        os.close(fd)
+        return -1
+    return fd
+
+
 @contextlib.asynccontextmanager
 async def whole(core: engine.Core, container: model.Container) -> AsyncIterator[process.View]:
     """The container's files as its processes see them, or would.
@@ -86,10 +101,10 @@ async def whole(core: engine.Core, container: model.Container) -> AsyncIterator[
     """
     async with contextlib.AsyncExitStack() as stack:
         place = await stack.enter_async_context(root(core, container))
-        if container.running and container.pidfd >= 0:
-            fd = os.dup(container.pidfd)
-            stack.callback(os.close, fd)
-            yield process.View(pidfd=fd)
+        namespace = _namespace(container)
+        if namespace >= 0:
+            stack.callback(os.close, namespace)
+            yield process.View(namespace=namespace)
             return
         user = f"{container.id}/{secrets.token_hex(8)}"
         own = os.path.join(rootfs.views(core), f"mounts-{user.rpartition('/')[2]}")
