@@ -322,8 +322,9 @@ def test_who_waits_is_told_that_there_is_no_further_restart(engine: Engine, verb
 
 
 def test_the_stop_signal_ends_for_good(engine: Engine) -> None:
-    engine.run("run", "-d", "--name", "sig", "--restart", "always", "--stop-signal", "USR1", "-t",
-               "busybox", "sh", "-c", "trap 'exit 3' USR1 HUP; while :; do sleep 0.1; done")  # fmt: skip
+    script = "trap 'exit 3' USR1 HUP; while :; do sleep 0.1; done"
+    engine.run("run", "-d", "--name", "sig", "--restart", "always", "--stop-signal", "USR1",
+               "busybox", "sh", "-c", script)  # fmt: skip
     time.sleep(0.5)
     engine.run("kill", "-s", "HUP", "sig")  # a signal like others: it comes back
     until(lambda: restarts(engine, "sig") == 1 and status(engine, "sig") == "running")

@@ -16,8 +16,8 @@ async def remove(
 ) -> None:
     """Remove a container and, with ``volumes``, its anonymous volumes.
 
-    Raises ``Conflict`` when it runs, or is about to again, and ``force`` is not given, or when it is
-    being removed.
+    Raises ``Conflict`` when it runs, or is about to again, and ``force`` is not given, or when it
+    is being removed.
     """
     container.doomed += force
     try:
