@@ -160,14 +160,6 @@ def for_each(cli: context.Cli, names: Iterable[str], act: Callable[[str], None])
     return 0
 
 
-def natural(text: str) -> list[tuple[str, int, str]]:
-    """A sort key by which "net2" comes before "net10"."""
-    import itertools
-
-    parts = ["".join(group) for _, group in itertools.groupby(text, str.isdecimal)]
-    return [("0", int(part), "") if part.isdecimal() else (part[0], 0, part) for part in parts]
-
-
 def go_time(moment: object) -> str:
     """A moment of the API's JSON as Go prints it."""
     from firkin.cli import shapes

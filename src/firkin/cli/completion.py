@@ -10,7 +10,7 @@ An engine that cannot be reached has no names to offer; that is no error here.
 
 from __future__ import annotations
 
-from firkin.cli import context, errors, flags, main, registry
+from firkin.cli import context, errors, flags, program, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def complete(argv: list[str]) -> tuple[list[tuple[str, str]], int]:
     """Candidates for the last of ``argv``, each with its description, and the directive."""
     *before, current = argv or [""]
     words, waiting, table = _walk(before)
-    cli = context.Cli(flags.parse(main.GLOBAL_FLAGS, words, interspersed=False)[0])
+    cli = context.Cli(flags.parse(program.GLOBAL_FLAGS, words, interspersed=False)[0])
     if waiting is not None:
         return _values_of(cli, waiting, current)
     name, equals, value = current.partition("=")
@@ -57,7 +57,7 @@ class _Table:
     def __init__(self) -> None:
         self.group = ""
         self.place: tuple[str, str] | None = None
-        self.flags: tuple[flags.Flag, ...] = main.GLOBAL_FLAGS
+        self.flags: tuple[flags.Flag, ...] = program.GLOBAL_FLAGS
         self.interspersed = False
         self.arguments: list[str] = []
 

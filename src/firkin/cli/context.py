@@ -35,10 +35,10 @@ class Cli:
 
     def connect(self) -> api.Client:
         """A new client for the same engine, for a second conversation beside the first."""
-        from firkin.client import api, transport
+        from firkin.client import addresses, api, transport
 
         try:
-            way = transport.parse(*self.endpoint())
+            way = addresses.parse(*self.endpoint())
         except transport.BadAddress as error:
             raise errors.CliError(str(error)) from None
         version = os.environ.get("DOCKER_API_VERSION", "").removeprefix("v")
@@ -50,11 +50,11 @@ class Cli:
 
     def connect_to(self, place: str) -> api.Client:
         """A client for the engine at an address (``ssh://...``) or of a context's name."""
-        from firkin.client import api, transport
+        from firkin.client import addresses, api, transport
 
         try:
             endpoint = (place, None) if "://" in place else self._endpoint_of(place)
-            way = transport.parse(*endpoint)
+            way = addresses.parse(*endpoint)
         except transport.BadAddress as error:
             raise errors.CliError(str(error)) from None
         version = os.environ.get("DOCKER_API_VERSION", "").removeprefix("v")
@@ -87,10 +87,10 @@ class Cli:
 
     def default_address(self) -> str:
         """Where the engine of the context "default" is."""
-        from firkin.client import transport
+        from firkin.client import addresses
 
         hosts = self.values.items("host")
-        return hosts[0] if hosts else transport.default_address(os.environ)
+        return hosts[0] if hosts else addresses.default_address(os.environ)
 
     def default_identity(self) -> tls.Identity | None:
         """TLS as the flags and Docker's variables ask for it.

@@ -82,7 +82,7 @@ class Store:
 
     def names(self) -> list[str]:
         """All contexts with files, in the order that Docker's client shows them."""
-        from firkin.cli import common
+        from firkin.cli import ordering
 
         found = []
         top = os.path.join(self._root, "meta")
@@ -95,7 +95,7 @@ class Store:
                 raise errors.CliError(
                     f"cannot read the context in {top}/{entry}: {error}"
                 ) from None
-        return sorted(found, key=common.natural)
+        return sorted(found, key=ordering.natural)
 
     def exists(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.meta_dir(name), "meta.json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 
-from firkin.cli import flags, main, registry
+from firkin.cli import flags, program, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def page(words: list[str], width: int | None = None, extra: Sequence[plugins.Plu
 
 def _command(found: registry.Found, width: int) -> str:
     command = found.load().COMMAND
-    path = f"{main.PROGRAM} {found.path}"
+    path = f"{program.PROGRAM} {found.path}"
     parts = [f"Usage:  {path} {command.arguments}".rstrip(), command.short]
     names = registry.names(found.group, found.verb)
     if len(names) > 1:
-        spelled = ", ".join(f"{main.PROGRAM} {name}" for name in names)
+        spelled = ", ".join(f"{program.PROGRAM} {name}" for name in names)
         parts.append(f"Aliases:\n  {spelled}")
     if command.note:
         parts.append(command.note)
@@ -48,7 +48,7 @@ def _command(found: registry.Found, width: int) -> str:
 
 def _group(group: str) -> str:
     about, verbs = registry.GROUPS[group]
-    path = f"{main.PROGRAM} {group}"
+    path = f"{program.PROGRAM} {group}"
     table = _commands(
         (verb, registry.load(group, verb).COMMAND.short)
         for verb in verbs
@@ -61,7 +61,7 @@ def _group(group: str) -> str:
 
 
 def _program(width: int, extra: Sequence[plugins.Plugin]) -> str:
-    name = main.PROGRAM
+    name = program.PROGRAM
     shorts = {top: registry.load(*place).COMMAND.short for top, place in registry.TOP.items()}
     nouns = [(group, about) for group, (about, _) in registry.GROUPS.items()]
     nouns += [(f"{found.name}*", found.short) for found in extra if _is_shown(found)]
@@ -76,7 +76,7 @@ def _program(width: int, extra: Sequence[plugins.Plugin]) -> str:
         f"Management Commands:\n{groups}\n\n"
         f"Commands:\n{others}\n\n"
         + (f"Invalid Plugins:\n{broken}\n\n" if broken else "")
-        + f"Global Options:\n{flag_table(main.GLOBAL_FLAGS, width)}\n\n"
+        + f"Global Options:\n{flag_table(program.GLOBAL_FLAGS, width)}\n\n"
         f"Run '{name} COMMAND --help' for more information on a command."
     )
 

@@ -5,31 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from firkin.cli import context, errors, flags, registry
+from firkin.cli import context, errors, flags, program, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn, TextIO
 
-PROGRAM = "firkin"
 PIPE_STATUS = 141
 INTERRUPT_STATUS = 130
-
-LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
-GLOBAL_FLAGS = (
-    flags.string("config", "", "Directory of the client's configuration files"),
-    flags.string("context", "c", "Context that says where the engine is; instead of --host"),
-    flags.boolean("debug", "D", "Show more when something fails"),
-    flags.strings("host", "H", "Address of the engine"),
-    flags.string("log-level", "l", 'Log level ("debug", "info", "warn", "error", "fatal")', "info"),
-    flags.boolean("tls", "", "Use TLS; implied by --tlsverify"),
-    flags.string("tlscacert", "", "Trust only certificates signed by this authority"),
-    flags.string("tlscert", "", "This client's TLS certificate"),
-    flags.string("tlskey", "", "The key of that certificate"),
-    flags.boolean("tlsverify", "", "Use TLS and check the engine's certificate"),
-    flags.boolean("version", "v", "Print the client's version and quit"),
-)
 
 
 def main() -> NoReturn:
@@ -61,7 +45,7 @@ def _main() -> int:
         return INTERRUPT_STATUS
     except OSError as error:
         _abandon_output()
-        sys.stderr.write(f"{PROGRAM}: cannot write the output: {error.strerror or error}\n")
+        sys.stderr.write(f"{program.PROGRAM}: cannot write the output: {error.strerror or error}\n")
         return 1
     return status
 
@@ -85,22 +69,22 @@ def _fill_standard_streams() -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one command line; everything that may go wrong ends as a message and a status."""
     try:
-        values, words = flags.parse(GLOBAL_FLAGS, argv, interspersed=False)
+        values, words = flags.parse(program.GLOBAL_FLAGS, argv, interspersed=False)
     except flags.HelpRequested:
-        return _help([], values=flags.Values(GLOBAL_FLAGS))
+        return _help([], values=flags.Values(program.GLOBAL_FLAGS))
     except errors.FlagError as error:
-        usage = f"{PROGRAM} [OPTIONS] COMMAND [ARG...]"
-        return _fail(f"{error}\n\nUsage:  {usage}\n\nRun '{PROGRAM} --help' for more information",
-                     error.status)  # fmt: skip
+        usage = f"{program.PROGRAM} [OPTIONS] COMMAND [ARG...]"
+        more = f"Run '{program.PROGRAM} --help' for more information"
+        return _fail(f"{error}\n\nUsage:  {usage}\n\n{more}", error.status)
     if values.flag("version"):
         import firkin
 
         print(f"Firkin version {firkin.__version__}")
         return 0
-    if values.text("log-level") not in LOG_LEVELS:
+    if values.text("log-level") not in program.LOG_LEVELS:
         return _fail(
             f"Unable to parse logging level: {values.text('log-level')}; known are "
-            + ", ".join(LOG_LEVELS),
+            + ", ".join(program.LOG_LEVELS),
             1,
         )
     if not words:
@@ -127,7 +111,7 @@ def run_command(cli: context.Cli, found: registry.Found, argv: list[str]) -> int
     """Parse a command's own words and run it."""
     module = found.load()
     command = module.COMMAND
-    path = f"{PROGRAM} {found.path}"
+    path = f"{program.PROGRAM} {found.path}"
     usage = f"Usage:  {path} {command.arguments}".rstrip()
     more = f"Run '{path} --help' for more information"
     try:
@@ -137,7 +121,7 @@ def run_command(cli: context.Cli, found: registry.Found, argv: list[str]) -> int
     except flags.HelpRequested:
         return _help(found.path.split())
     except errors.ArgumentError as error:
-        return _fail(f"{PROGRAM}: '{path}' {error}\n\n{usage}\n\n{more}", error.status)
+        return _fail(f"{program.PROGRAM}: '{path}' {error}\n\n{usage}\n\n{more}", error.status)
     except errors.FlagError as error:
         return _fail(f"{error}\n\n{usage}\n\n{more}", error.status)
     try:
@@ -175,7 +159,7 @@ def describe_engine_error(error: BaseException) -> str | None:
 
 def _report(message: str, status: int, more: str, named: bool = False, hint: bool = False) -> int:
     if named or status == errors.FLAG_STATUS:
-        message = f"{PROGRAM}: {message}"
+        message = f"{program.PROGRAM}: {message}"
         hint = hint or status == errors.FLAG_STATUS
     return _fail(f"{message}\n\n{more}" if hint else message, status)
 
@@ -199,7 +183,7 @@ def _run_group(group: str, rest: list[str]) -> int:
     except flags.HelpRequested:
         return _help([group])
     except errors.FlagError as error:
-        path = f"{PROGRAM} {group}"
+        path = f"{program.PROGRAM} {group}"
         return _fail(
             f"{error}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information",
             error.status,
@@ -208,10 +192,10 @@ def _run_group(group: str, rest: list[str]) -> int:
 
 
 def _unknown(unknown: registry.Unknown) -> int:
-    path = f"{PROGRAM} {unknown.path}".rstrip()
-    lines = [f"{PROGRAM}: unknown command: {path} {unknown.word}"]
+    path = f"{program.PROGRAM} {unknown.path}".rstrip()
+    lines = [f"{program.PROGRAM}: unknown command: {path} {unknown.word}"]
     if close := registry.similar(unknown.path, unknown.word):
-        lines += ["", "Did you mean this?", *(f"    {PROGRAM} {name}" for name in close)]
+        lines += ["", "Did you mean this?", *(f"    {program.PROGRAM} {name}" for name in close)]
     if unknown.path:
         lines += ["", f"Usage:  {path} COMMAND"]
     lines += ["", f"Run '{path} --help' for more information"]

@@ -1,23 +1,14 @@
-"""Where the engine is and how to open a byte stream to it.
+"""Ways to open a byte stream to the engine.
 
-An address is a URL::
-
-    unix:///path             a Unix socket on this machine
-    tcp://host[:port]        TCP, with TLS when there is a ``tls.Identity`` to use
-    ssh://[user@]host[:port] the standard streams of a command on that host (see ``ssh``)
-
-``parse`` turns one into a ``Transport``; a transport only knows how to ``connect`` and what to
-write in ``Host:``. ``socket``, ``ssl`` and ``subprocess`` take long to import: each is imported by
-the transport that needs it, and a Unix socket needs only the C half of ``socket``.
+A transport only knows how to ``connect`` and what to write in ``Host:``; ``addresses`` chooses one.
+``socket`` and ``ssl`` take long to import: each is imported by the transport that needs it, and a
+Unix socket needs only the C half of ``socket``.
 """
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Protocol
 
     from firkin.client import tls
@@ -43,12 +34,6 @@ if TYPE_CHECKING:
 
         def connect(self) -> Channel:
             """Open a new stream; raises ``OSError`` when nobody answers."""
-
-
-FIRKIN_SOCKET = "/run/firkin/firkin.sock"
-DOCKER_SOCKET = "/var/run/docker.sock"
-TCP_PORT = 2375
-TLS_PORT = 2376
 
 
 class BadAddress(ValueError):
@@ -105,63 +90,6 @@ class TcpTransport:
         except BaseException:
             stream.close()
             raise
-
-
-def default_address(environ: Mapping[str, str]) -> str:
-    """The address to use when no ``--host`` was given.
-
-    ``FIRKIN_HOST`` wins over ``DOCKER_HOST``; without either it is Firkin's own socket, or
-    Docker's if only that one exists.
-    """
-    for name in ("FIRKIN_HOST", "DOCKER_HOST"):
-        if value := environ.get(name):
-            return value
-    if not os.path.exists(FIRKIN_SOCKET) and os.path.exists(DOCKER_SOCKET):
-        return "unix://" + DOCKER_SOCKET
-    return "unix://" + FIRKIN_SOCKET
-
-
-def parse(address: str, identity: tls.Identity | None = None) -> Transport:
-    """The transport for ``address``; a bare ``host[:port]`` means tcp.
-
-    With an ``identity`` TCP has TLS. ``https`` without one is refused: the address asks for a
-    protection that nothing here could give.
-    """
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        scheme, rest = "tcp", address
-    if scheme == "unix":
-        return UnixTransport(rest or DOCKER_SOCKET)
-    if scheme == "ssh":
-        from firkin.client import ssh
-
-        return ssh.parse(address)
-    if scheme in ("tcp", "http") or (scheme == "https" and identity):
-        return _parse_tcp(address, rest, identity)
-    if scheme == "npipe":
-        raise BadAddress(f"cannot use the engine address {address!r}: named pipes are not supported"
-                         " yet; let the engine listen on tcp:// with TLS")  # fmt: skip
-    raise BadAddress(
-        f"cannot use the engine address {address!r}: only unix:///path/to/socket, tcp://host:port"
-        " and ssh://user@host are supported"
-    )
-
-
-def _parse_tcp(address: str, rest: str, identity: tls.Identity | None) -> TcpTransport:
-    rest = rest.rstrip("/")
-    port = TLS_PORT if identity else TCP_PORT
-    if rest.startswith("["):
-        host, closed, tail = rest[1:].partition("]")
-        if not closed or (tail and not tail.startswith(":")):
-            raise BadAddress(f"engine address {address!r}: the IPv6 address is not closed by ']'")
-        port_text = tail[1:]
-    else:
-        host, _, port_text = rest.partition(":")
-    if port_text:
-        port = parse_port(address, port_text)
-    if "/" in host:
-        raise BadAddress(f"engine address {address!r}: a path after the host is not supported")
-    return TcpTransport(host or "127.0.0.1", port, identity)
 
 
 def parse_port(address: str, text: str) -> int:

@@ -1,14 +1,19 @@
-"""What the verbs share: the services, the containers, the configuration. No behaviour."""
+"""What the verbs share: the services, the containers, the configuration. No behaviour.
+
+The parts that act on containers by themselves (they follow processes, probe, sample, tend logs)
+use the verbs, and the verbs use them: here stands what the verbs ask of each.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from firkin.builder import service as builds
 from firkin.engine import config, host, secretstore
-from firkin.engine.containers import registry
+from firkin.engine.containers import model, registry, sessions
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import inotify, tasks
@@ -16,10 +21,85 @@ from firkin.network import controller
 from firkin.plugins import plugin
 from firkin.runtime import conmon
 from firkin.store import db
+from firkin.types import container as wire
 from firkin.volumes import service as volumes
 
-if TYPE_CHECKING:
-    from firkin.engine.containers import execs, health, logkeeper, stats, supervise, tidy
+
+class Supervisor(Protocol):
+    """Follows running containers to their end: ``firkin.engine.containers.supervise``."""
+
+    def follow(self, core: Core, container: model.Container) -> None:
+        """Begin to follow a container that was started just now."""
+
+    def watch(self, core: Core, container: model.Container) -> bool:
+        """Begin to follow a running container; whether its monitor is there."""
+
+    def schedule(self, core: Core, container: model.Container) -> None:
+        """Start it again after its back-off."""
+
+
+class Health(Protocol):
+    """Probes running containers: ``firkin.engine.containers.health``."""
+
+    def begin(self, core: Core, container: model.Container, *, spread: bool = False) -> None:
+        """Probe it from now on, if it has a check; ``spread`` the first probes of many."""
+
+    def end(self, container: model.Container) -> None:
+        """Probe it no more."""
+
+
+class Sampler(Protocol):
+    """Measures what running containers use, once for all who ask: ``...containers.stats``."""
+
+    async def once(self, core: Core, container: model.Container) -> bytes:
+        """A sample as JSON, not compared with one before."""
+
+    async def compared(self, core: Core, container: model.Container) -> bytes:
+        """A sample as JSON with the one before it."""
+
+    def stream(self, core: Core, container: model.Container) -> AsyncIterator[bytes]:
+        """A sample as JSON every second, until the container is removed."""
+
+
+class Logs(Protocol):
+    """Tends the logs and their drivers: ``firkin.engine.containers.logkeeper``."""
+
+    def names(self) -> list[str]:
+        """The drivers that there are."""
+
+    def complete(self, core: Core, config: wire.LogConfig) -> None:
+        """Fill in the engine's defaults and check. Raises ``InvalidParameter``."""
+
+    def monitor_limit(self, container: model.Container) -> int:
+        """How long the monitor may let the spool become by itself, in bytes; 0 for no limit."""
+
+    async def begin(self, core: Core, container: model.Container) -> None:
+        """A container is about to start. Raises ``Unavailable`` for a target that must be there."""
+
+    def started(self, core: Core, container: model.Container) -> None:
+        """Its monitor has made its log file."""
+
+    def ended(self, container: model.Container) -> None:
+        """It has ended, or did not start."""
+
+    async def resume(self, core: Core, container: model.Container) -> None:
+        """A new engine has found it."""
+
+    async def settle(self, container: model.Container) -> None:
+        """Let what is written by now get to the driver, for a moment at most."""
+
+    async def drop(self, container: model.Container) -> None:
+        """It is about to be removed."""
+
+
+class Tidier(Protocol):
+    """Removes what a removed container leaves: ``firkin.engine.containers.tidy``."""
+
+    def later(self, core: Core, container: model.Container, tree: str) -> None:
+        """Remove its directories, mounts and groups soon."""
+
+    async def close(self) -> None:
+        """Do what is to be done."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -40,14 +120,14 @@ class Core:
     containers: registry.Registry
     watcher: inotify.Watcher
     tasks: tasks.Tasks
-    tidier: tidy.Tidier
-    supervisor: supervise.Supervisor
-    health: health.Health
-    stats: stats.Sampler
-    logs: logkeeper.Logs
+    tidier: Tidier
+    supervisor: Supervisor
+    health: Health
+    stats: Sampler
+    logs: Logs
     plugins: plugin.Registry
     secrets: secretstore.SecretStore
-    execs: dict[str, execs.Session] = dataclasses.field(default_factory=dict)
+    execs: dict[str, sessions.Session] = dataclasses.field(default_factory=dict)
     views: dict[str, int] = dataclasses.field(default_factory=dict)
     builder: builds.Builder = dataclasses.field(init=False)
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from firkin.registry import core, errors, proxy
-from firkin.registry.access import access, rights
+from firkin.registry import core, errors, proxy, rights
+from firkin.registry.access import access
 
 
 class Call:

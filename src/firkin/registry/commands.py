@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from firkin import errdefs
-from firkin.registry import config, core, gc, scrub
-from firkin.registry.access import passwords, rights
+from firkin.registry import config, core, gc, rights, scrub
+from firkin.registry.access import passwords
 from firkin.registry.index import users
 
 T = TypeVar("T")

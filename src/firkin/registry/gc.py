@@ -28,8 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from firkin import errdefs
-from firkin.registry import config, core, db
-from firkin.registry.access import rights
+from firkin.registry import config, core, db, rights
 from firkin.registry.index import blobs, cached, manifests, repositories, tags, uploads
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import sys
 import fake_engine
 import pytest
 
-from firkin.cli import context, flags, main, registry
+from firkin.cli import context, flags, main, program, registry
 from firkin.cli.commands.container import create
 from firkin.cli.commands.container import run as run_command
 
@@ -152,7 +152,7 @@ def test_headers_of_the_configuration(
 ) -> None:
     (tmp_path / "config.json").write_text('{"HttpHeaders": {"X-A": "1", "User-Agent": "no"}}')
     monkeypatch.setenv("DOCKER_CUSTOM_HEADERS", 'X-B=2,"X-C=3,4"')
-    values, _ = flags.parse(main.GLOBAL_FLAGS, ["--config", str(tmp_path)], interspersed=False)
+    values, _ = flags.parse(program.GLOBAL_FLAGS, ["--config", str(tmp_path)], interspersed=False)
     client = context.Cli(values).client
     agent = client._headers.pop("User-Agent")
     assert "Firkin" in agent

@@ -9,7 +9,7 @@ from typing import Any
 import fake_engine
 import pytest
 
-from firkin.cli import common, context, errors, flags, main
+from firkin.cli import context, errors, flags, ordering, program
 from firkin.cli.commands.network import connect
 from firkin.cli.commands.network import create as network_create
 from firkin.cli.commands.network import inspect as network_inspect
@@ -28,7 +28,7 @@ def directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathli
 
 
 def _run(engine: fake_engine.FakeEngine, module: Any, *words: str) -> int:
-    top, _ = flags.parse(main.GLOBAL_FLAGS, ["-H", f"unix://{engine.socket}"])
+    top, _ = flags.parse(program.GLOBAL_FLAGS, ["-H", f"unix://{engine.socket}"])
     values, args = flags.parse(module.COMMAND.flags, words)
     return int(module.run(context.Cli(top), values, args))
 
@@ -160,4 +160,4 @@ def test_network_connect_sends_only_what_was_given() -> None:
 
 def test_natural_order() -> None:
     names = ["n10", "n2", "1", "a-b", "A", "n2b", ""]
-    assert sorted(names, key=common.natural) == ["", "1", "A", "a-b", "n2", "n2b", "n10"]
+    assert sorted(names, key=ordering.natural) == ["", "1", "A", "a-b", "n2", "n2b", "n10"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from firkin.client import api, containers, http, transport
+from firkin.client import addresses, api, containers, http, transport
 
 
 class Engine:
@@ -180,21 +180,21 @@ def test_a_line_break_cannot_be_smuggled_into_a_header() -> None:
     ],
 )
 def test_addresses(address: str, shown: str) -> None:
-    assert transport.parse(address).address == shown
+    assert addresses.parse(address).address == shown
 
 
 @pytest.mark.parametrize("address", ["ftp://x", "tcp://h:x", "tcp://h:99999", "tcp://[::1", "h/p"])
 def test_addresses_that_are_refused(address: str) -> None:
     with pytest.raises(transport.BadAddress):
-        transport.parse(address)
+        addresses.parse(address)
 
 
 def test_no_engine(tmp_path: object) -> None:
     with pytest.raises(api.ConnectionFailed, match="Cannot connect to the Docker daemon at unix:"):
-        api.Client(transport.parse(f"unix://{tmp_path}/none")).call("GET", "/x")
+        api.Client(addresses.parse(f"unix://{tmp_path}/none")).call("GET", "/x")
 
 
 def test_default_address_from_the_environment() -> None:
     both = {"FIRKIN_HOST": "unix:///f", "DOCKER_HOST": "unix:///d"}
-    assert transport.default_address(both) == "unix:///f"
-    assert transport.default_address({"DOCKER_HOST": "unix:///d"}) == "unix:///d"
+    assert addresses.default_address(both) == "unix:///f"
+    assert addresses.default_address({"DOCKER_HOST": "unix:///d"}) == "unix:///d"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 
-from firkin.client import api, ssh, system, transport
+from firkin.client import addresses, api, ssh, system, transport
 
 
 def test_the_command() -> None:
@@ -30,7 +30,7 @@ def test_the_command() -> None:
 )  # fmt: skip
 def test_refused(address: str) -> None:
     with pytest.raises(transport.BadAddress) as error:
-        transport.parse(address)
+        addresses.parse(address)
     assert "secret" not in str(error.value)
 
 
@@ -49,7 +49,7 @@ def fake_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_conversation(tmp_path: Path, fake_ssh: Path) -> None:
     with FakeEngine(tmp_path, {"GET /version": {"Version": "9"}}) as engine:
-        client = api.Client(transport.parse(f"ssh://me@host{engine.socket}"))
+        client = api.Client(addresses.parse(f"ssh://me@host{engine.socket}"))
         assert system.version(client) == {"Version": "9"}
         assert system.version(client) == {"Version": "9"}
         client.close()
@@ -57,7 +57,7 @@ def test_a_conversation(tmp_path: Path, fake_ssh: Path) -> None:
 
 def test_the_words_of_a_failing_ssh(fake_ssh: Path) -> None:
     fake_ssh.write_text("#!/bin/sh\necho 'host: Permission denied (publickey).' >&2\nexit 255\n")
-    client = api.Client(transport.parse("ssh://host"))
+    client = api.Client(addresses.parse("ssh://host"))
     with pytest.raises(api.ConnectionFailed, match=r"status 255.*Permission denied \(publickey\)"):
         client.call("GET", "/version")
 
@@ -65,4 +65,4 @@ def test_the_words_of_a_failing_ssh(fake_ssh: Path) -> None:
 def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(api.ConnectionFailed, match="cannot run ssh"):
-        api.Client(transport.parse("ssh://host")).call("GET", "/version")
+        api.Client(addresses.parse("ssh://host")).call("GET", "/version")

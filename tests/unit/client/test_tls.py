@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from firkin.client import tls, transport
+from firkin.client import addresses, tls, transport
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
@@ -102,7 +102,7 @@ def identity(keys: Path, **changes: object) -> tls.Identity:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_half_close_leaves_the_other_direction_open(keys: Path, host: str) -> None:
     server = Server(keys)
-    way = transport.parse(f"tcp://{host}:{server.port}", identity(keys))
+    way = addresses.parse(f"tcp://{host}:{server.port}", identity(keys))
     channel = way.connect()
     big = b"abc" * 100_000
     channel.sendall(big)
@@ -136,7 +136,7 @@ class Talker(Server):
 
 def test_output_that_is_there_already_survives_a_half_close(keys: Path) -> None:
     server = Talker(keys)
-    channel = transport.parse(f"tcp://127.0.0.1:{server.port}", identity(keys)).connect()
+    channel = addresses.parse(f"tcp://127.0.0.1:{server.port}", identity(keys)).connect()
     received = channel.recv(10)  # the rest of that record waits, and more records behind it
     channel.shutdown(socket.SHUT_WR)
     while data := channel.recv(65536):
@@ -148,7 +148,7 @@ def test_output_that_is_there_already_survives_a_half_close(keys: Path) -> None:
 def test_without_verification_any_certificate_will_do(keys: Path) -> None:
     server = Server(keys)
     address = f"tcp://127.0.0.1:{server.port}"
-    channel = transport.parse(address, identity(keys, ca="", verify=False)).connect()
+    channel = addresses.parse(address, identity(keys, ca="", verify=False)).connect()
     channel.sendall(b"x")
     channel.shutdown(socket.SHUT_WR)
     assert channel.recv(10) == b"X"
@@ -158,12 +158,12 @@ def test_without_verification_any_certificate_will_do(keys: Path) -> None:
 def test_an_unknown_authority_is_refused(keys: Path) -> None:
     server = Server(keys)
     with pytest.raises(OSError, match="certificate is not acceptable"):
-        transport.parse(f"tcp://127.0.0.1:{server.port}", identity(keys, ca="")).connect()
+        addresses.parse(f"tcp://127.0.0.1:{server.port}", identity(keys, ca="")).connect()
 
 
 def test_a_client_without_certificate_gets_nowhere(keys: Path) -> None:
     server = Server(keys)
-    way = transport.parse(f"tcp://127.0.0.1:{server.port}", identity(keys, certificate="", key=""))
+    way = addresses.parse(f"tcp://127.0.0.1:{server.port}", identity(keys, certificate="", key=""))
     with pytest.raises(OSError, match=r"certificate required|handshake failure|closed"):
         channel = way.connect()
         channel.recv(1)
@@ -180,7 +180,7 @@ def test_an_engine_without_tls_is_told_apart(keys: Path) -> None:
 
     threading.Thread(target=answer, daemon=True).start()
     with pytest.raises(OSError, match=r"^TLS: "):
-        transport.parse(f"tcp://127.0.0.1:{listener.getsockname()[1]}", identity(keys)).connect()
+        addresses.parse(f"tcp://127.0.0.1:{listener.getsockname()[1]}", identity(keys)).connect()
     listener.close()
 
 
@@ -195,7 +195,7 @@ def test_a_missing_file_is_named(keys: Path, changes: dict[str, str]) -> None:
 
 def test_addresses() -> None:
     who = tls.Identity(verify=False)
-    assert transport.parse("tcp://h", who).address == "tcp://h:2376"
-    assert transport.parse("https://h:1", who).address == "tcp://h:1"
+    assert addresses.parse("tcp://h", who).address == "tcp://h:2376"
+    assert addresses.parse("https://h:1", who).address == "tcp://h:1"
     with pytest.raises(transport.BadAddress):
-        transport.parse("https://h:1")
+        addresses.parse("https://h:1")

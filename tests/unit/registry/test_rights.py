@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from firkin.registry.access import rights
+from firkin.registry import rights
 
 
 @pytest.mark.parametrize(

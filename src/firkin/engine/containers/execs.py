@@ -20,38 +20,21 @@ import msgspec
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, model, rootfiles, specs, streams
+from firkin.engine.containers import emit, model, rootfiles, sessions, specs, streams
 from firkin.linux import failures
 from firkin.oci import process
 from firkin.runtime import conmon, errors, runtime
 from firkin.types import container as wire
-from firkin.wire import detachkeys, stdcopy
+from firkin.wire import stdcopy
 
 _KEPT_AFTER_EXIT = 300.0
 _READY_FOR = 2.0
 _MOST_READY = 32
 
 
-class Session:
-    """One exec. ``exit_code`` is ``None`` until it ended."""
-
-    def __init__(self, container: model.Container, request: wire.ExecCreateRequest) -> None:
-        self.id = secrets.token_hex(32)
-        self.container = container
-        self.request = request
-        self.keys = detachkeys.parse(request.detach_keys)
-        self.running = False
-        self.started = False
-        self.pid = 0
-        self.exit_code: int | None = None
-        self.path = ""
-        self.created = time.monotonic()
-        self.ready: asyncio.Task[conmon.ConmonExec | None] | None = None
-
-
 def create(
     core: engine.Core, container: model.Container, request: wire.ExecCreateRequest
-) -> Session:
+) -> sessions.Session:
     """Register an exec. Raises ``Conflict`` when the container does not run."""
     _require_running(container)
     if not request.cmd or not request.cmd[0]:
@@ -59,7 +42,7 @@ def create(
     process.checked_args(request.cmd)
     process.merge_env([], request.env)
     process.checked_cwd(request.working_dir)
-    session = Session(container, request)
+    session = sessions.Session(container, request)
     _forget_old(core, container)
     if sum(other.ready is not None for other in core.execs.values()) < _MOST_READY:
         session.ready = core.tasks.spawn(_prepare(core, session), f"ready {session.id[:12]}")
@@ -70,7 +53,7 @@ def create(
     return session
 
 
-async def _monitor(core: engine.Core, session: Session) -> conmon.ConmonExec:
+async def _monitor(core: engine.Core, session: sessions.Session) -> conmon.ConmonExec:
     chosen = core.runtime(session.container.record.runtime)
     parent = os.path.join(core.bundle(session.container.id), "exec")
     os.makedirs(parent, mode=0o700, exist_ok=True)
@@ -86,19 +69,19 @@ async def _monitor(core: engine.Core, session: Session) -> conmon.ConmonExec:
     )
 
 
-async def _prepare(core: engine.Core, session: Session) -> conmon.ConmonExec | None:
+async def _prepare(core: engine.Core, session: sessions.Session) -> conmon.ConmonExec | None:
     try:
         return await _monitor(core, session)
     except (errdefs.FirkinError, OSError):
         return None  # the start will fail in the same way and say why
 
 
-async def _ready(core: engine.Core, session: Session) -> conmon.ConmonExec:
+async def _ready(core: engine.Core, session: sessions.Session) -> conmon.ConmonExec:
     task, session.ready = session.ready, None
     return (await task if task is not None else None) or await _monitor(core, session)
 
 
-def _put_away(core: engine.Core, session: Session) -> None:
+def _put_away(core: engine.Core, session: sessions.Session) -> None:
     """Give up a monitor that was made ready and is not wanted (yet)."""
     task, session.ready = session.ready, None
 
@@ -138,7 +121,7 @@ def _forget_old(core: engine.Core, container: model.Container) -> None:
             container.execs.discard(exec_id)
 
 
-def get(core: engine.Core, exec_id: str) -> Session:
+def get(core: engine.Core, exec_id: str) -> sessions.Session:
     """The exec of that id. Raises ``NotFound``."""
     session = core.execs.get(exec_id)
     if session is None:
@@ -146,7 +129,7 @@ def get(core: engine.Core, exec_id: str) -> Session:
     return session
 
 
-def check_start(session: Session) -> None:
+def check_start(session: sessions.Session) -> None:
     """Raise ``Conflict`` when the exec can't be started (any more)."""
     if session.started:
         state = "has already run" if session.exit_code is not None else "is already running"
@@ -154,7 +137,9 @@ def check_start(session: Session) -> None:
     _require_running(session.container)
 
 
-def _process(core: engine.Core, session: Session, size: list[int] | None) -> dict[str, Any]:
+def _process(
+    core: engine.Core, session: sessions.Session, size: list[int] | None
+) -> dict[str, Any]:
     bundle = core.bundle(session.container.id)
     with open(os.path.join(bundle, "config.json"), "rb") as file:
         base = msgspec.json.decode(file.read())["process"]
@@ -167,7 +152,7 @@ def _process(core: engine.Core, session: Session, size: list[int] | None) -> dic
 
 async def start(
     core: engine.Core,
-    session: Session,
+    session: sessions.Session,
     client: streams.Client | None,
     *,
     size: list[int] | None = None,
@@ -219,7 +204,7 @@ async def start(
             await asyncio.shield(ending)
 
 
-async def _ended(core: engine.Core, session: Session, run: conmon.ConmonExec) -> None:
+async def _ended(core: engine.Core, session: sessions.Session, run: conmon.ConmonExec) -> None:
     try:
         session.exit_code = await run.wait()
     finally:
@@ -237,13 +222,13 @@ async def _ended(core: engine.Core, session: Session, run: conmon.ConmonExec) ->
         )
 
 
-def failure_text(session: Session, message: str) -> bytes:
+def failure_text(session: sessions.Session, message: str) -> bytes:
     """What a client that is already attached is told about a failed start."""
     text = f"{message}\r\n".encode()
     return text if session.request.tty else stdcopy.header(1, len(text)) + text
 
 
-def resize(session: Session, rows: int, columns: int) -> None:
+def resize(session: sessions.Session, rows: int, columns: int) -> None:
     """Give the exec's terminal a size. Raises ``Conflict`` when it does not run."""
     if not session.running:
         raise errdefs.Conflict(f"exec instance {session.id} is not running: it has no terminal")
@@ -253,7 +238,7 @@ def resize(session: Session, rows: int, columns: int) -> None:
         raise errdefs.Conflict(f"exec instance {session.id} has ended") from error
 
 
-def describe(session: Session) -> dict[str, Any]:
+def describe(session: sessions.Session) -> dict[str, Any]:
     """The exec as ExecInspect shows it."""
     request = session.request
     command = request.cmd or [""]

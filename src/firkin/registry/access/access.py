@@ -15,8 +15,8 @@ import re
 
 from aiohttp import web
 
-from firkin.registry import core, errors
-from firkin.registry.access import passwords, rights, tokens
+from firkin.registry import core, errors, rights
+from firkin.registry.access import passwords, tokens
 
 _HOST = re.compile(r"[a-zA-Z0-9.\-\[\]:_]{1,255}")
 

@@ -20,8 +20,7 @@ import time
 import bcrypt
 
 from firkin import errdefs
-from firkin.registry import config, core, errors
-from firkin.registry.access import rights
+from firkin.registry import config, core, errors, rights
 from firkin.registry.index import users
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from firkin import errdefs
-from firkin.registry import errors
-from firkin.registry.access import rights
+from firkin.registry import errors, rights
 
 _ALGORITHM = "ES256"
 _REMEMBERED = 4096

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from firkin.registry import call, errors, names
-from firkin.registry.access import access, rights
+from firkin.registry import call, errors, names, rights
+from firkin.registry.access import access
 from firkin.registry.index import users
 
 _SCOPE = re.compile(r"([a-z]+)(?:\([a-z]+\))?:(.+):([a-z,*]*)")

@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple
 
 from firkin import errdefs
-from firkin.registry.access import rights
+from firkin.registry import rights
 
 
 class User(NamedTuple):

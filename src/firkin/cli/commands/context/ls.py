@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from firkin.cli import common, context, contextstore, errors, flags, formatter
+from firkin.cli import common, context, contextstore, errors, flags, formatter, ordering
 
 COMMAND = flags.Command(
     "[OPTIONS]",
@@ -37,7 +37,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     names = [*cli.contexts.names(), contextstore.DEFAULT]
     if current not in names:
         names.append(current)
-    names.sort(key=common.natural)
+    names.sort(key=ordering.natural)
     rows = [_row(cli, name, name == current) for name in names]
     formatter.render(rows, fmt, sys.stdout, columns=COLUMNS)
     variable = next((host for host in context.HOST_VARIABLES if os.environ.get(host)), "")

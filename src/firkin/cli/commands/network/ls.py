@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, flags, formatter
+from firkin.cli import common, flags, formatter, ordering
 from firkin.client import networks
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         raw = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n"
         fmt = "network_id: {{.ID}}" if quiet else raw
     found = networks.list_networks(cli.client, common.filters(values.items("filter")))
-    found.sort(key=lambda network: common.natural(network["Name"]))
+    found.sort(key=lambda network: ordering.natural(network["Name"]))
     trunc = not values.flag("no-trunc")
     rows = (_row(network, trunc) for network in found)
     formatter.render(rows, fmt, sys.stdout, columns=COLUMNS)

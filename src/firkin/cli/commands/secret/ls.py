@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, flags, formatter
+from firkin.cli import common, flags, formatter, ordering
 from firkin.client import secrets
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         full = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.CreatedAt}}\t{{.UpdatedAt}}"
         fmt = "{{.ID}}" if quiet else full
     found = secrets.listing(cli.client, common.filters(values.items("filter")))
-    found.sort(key=lambda one: common.natural(one["Spec"]["Name"]))
+    found.sort(key=lambda one: ordering.natural(one["Spec"]["Name"]))
     formatter.render((_row(one) for one in found), fmt, sys.stdout, columns=COLUMNS)
     return 0
 

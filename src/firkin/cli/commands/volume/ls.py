@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, flags, formatter, units
+from firkin.cli import common, flags, formatter, ordering, units
 from firkin.client import volumes
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     elif fmt == "raw":
         fmt = "name: {{.Name}}" if quiet else "name: {{.Name}}\ndriver: {{.Driver}}\n"
     found = volumes.list_volumes(cli.client, common.filters(values.items("filter")))
-    found.sort(key=lambda volume: common.natural(volume["Name"]))
+    found.sort(key=lambda volume: ordering.natural(volume["Name"]))
     rows = (_row(volume) for volume in found)
     formatter.render(rows, fmt, sys.stdout, columns=COLUMNS)
     return 0
