@@ -289,6 +289,8 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     await core.builder.close()
     await core.tasks.close()
     await core.tidier.close()
+    await core.sizes.close()
+    await core.volumes.sizes.close()
     await core.containers.close()
     await core.network.close()
     await core.images.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from firkin import errdefs
+from firkin.linux import treesize
 from firkin.snapshots import mounting, native, overlay, snapshotter
 from firkin.store import db
 
@@ -71,8 +72,41 @@ async def test_layers_stack(snapshots: snapshotter.Snapshotter, tmp_path: Path) 
     assert [info.key for info in await snapshots.walk()] == ["a", "b", "container"]
     info = await snapshots.stat("b")
     assert (info.parent, info.kind, info.size) == ("a", "committed", 3)
-    assert (await snapshots.usage("container")).size >= 7 - 6
+    assert (await snapshots.usage("container")).apparent >= 7 - 6
     assert len(await snapshots.layers("container")) == 3
+
+
+async def test_sizes_are_those_of_du(
+    snapshots: snapshotter.Snapshotter, root: Path, tmp_path: Path
+) -> None:
+    def du(number: int) -> int:
+        return treesize.measure(str(root / str(number))).size
+
+    await layer(snapshots, tmp_path, "a", "", "one" * 10_000)
+    await snapshots.prepare("counted", "a", counted=True)
+    meters = await snapshots.meters()
+    assert set(meters) == {"counted"}
+    assert meters["counted"]() == (0, du((await snapshots.stat("counted")).dir))
+    with mounted(await snapshots.mounts("counted"), tmp_path) as tree:
+        (tree / "b").write_bytes(bytes(100_000))
+    own, whole = meters["counted"]()
+    assert 100_000 <= own < 110_000 and whole == du((await snapshots.stat("counted")).dir)
+    info = await snapshots.stat("a")
+    assert await snapshots.sizes() == {"a": info.disk} == {"a": du(info.dir)}
+    await snapshots.commit("counted", "b", size=1)
+    assert (await snapshots.sizes())["b"] == du((await snapshots.stat("b")).dir)
+
+
+async def test_sizes_of_an_older_engine(root: Path, tmp_path: Path) -> None:
+    """Layers that were committed before sizes were kept are measured once."""
+    database = db.Database.open(str(tmp_path / "db"))
+    snapshots = native.Native(str(root), database)
+    await layer(snapshots, tmp_path, "a", "", "one" * 10_000)
+    known = await snapshots.sizes()
+    await database.run(lambda c: c.execute("UPDATE snapshots SET disk = -1") and None)
+    assert await snapshots.sizes() == known
+    assert (await snapshots.stat("a")).disk == known["a"]
+    database.close()
 
 
 async def test_rules(snapshots: snapshotter.Snapshotter, tmp_path: Path) -> None:

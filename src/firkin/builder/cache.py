@@ -10,7 +10,8 @@ Two kinds of key lead to a record:
   by it.
 
 A record's snapshot is kept from collection (:meth:`roots`) as long as the record is there or a
-build uses it. All is in memory; changes go to the database first.
+build uses it. All is in memory; changes go to the database first. ``sizes`` measures the
+directories that builds write to, by record.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from firkin.linux import sampler, treesize
 from firkin.store import builds as rows
 from firkin.store import db
 
@@ -57,6 +59,7 @@ class Cache:
         self._pins: list[_Pin] = []
         self._touched: set[str] = set()
         self.naming = asyncio.Lock()
+        self.sizes: sampler.Sampler[treesize.Usage] = sampler.Sampler()
 
     async def load(self) -> None:
         """Read everything, once."""

@@ -58,6 +58,7 @@ class CacheMounts:
             record = known[0] if known else await self._make(identity, wanted, begin)
             self._users[record.id] += 1
         self._cache.touch(record)
+        self._cache.sizes.touch(record.id)
         stack.enter_context(self._cache.pinned(record.id))
         stack.push_async_callback(self._release, record)
         return self.path(record)
@@ -77,7 +78,6 @@ class CacheMounts:
         except BaseException:
             await asyncio.to_thread(base.remove_tree, path)
             raise
-        record.size = (await asyncio.to_thread(base.measure, path)).size
         await self._cache.add(record, ())
 
     async def _make(
@@ -95,7 +95,11 @@ class CacheMounts:
         self._users[record.id] -= 1
         if not self._users[record.id]:
             del self._users[record.id]
-        record.size = (await asyncio.to_thread(base.measure, self.path(record))).size
+        self._cache.sizes.touch(record.id)
+
+    def busy(self, record: cache.Record) -> bool:
+        """Whether a step has the directory of a record."""
+        return record.id in self._users
 
     def clean(self) -> None:
         """Remove directories that no record knows. Blocks."""
@@ -106,6 +110,7 @@ class CacheMounts:
     def discard(self, record: cache.Record) -> None:
         """Remove the directory of a record that has been forgotten. Blocks."""
         base.remove_tree(self.path(record))
+        self._cache.sizes.forget(record.id)
 
 
 def _fill(path: str, wanted: graph.RunMount, begin: trees.Tree | None) -> None:

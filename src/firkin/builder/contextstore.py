@@ -93,7 +93,12 @@ class ContextStore:
 
     def discard(self, record: cache.Record) -> None:
         """Remove the tree of a record that has been forgotten. Blocks."""
-        base.remove_tree(os.path.join(self._root, record.id))
+        base.remove_tree(self.path(record))
+        self._cache.sizes.forget(record.id)
+
+    def path(self, record: cache.Record) -> str:
+        """Where the directory of a record is."""
+        return os.path.join(self._root, record.id)
 
     def busy(self, record: cache.Record) -> bool:
         """Whether a build holds the slot of a record."""
@@ -142,6 +147,7 @@ class ContextStore:
                 self._busy.discard(name)
                 raise
             self._cache.touch(self._cache.records[name])
+            self._cache.sizes.touch(name)
             return Slot(directory, name)
         raise errdefs.Unavailable(
             f"{_SLOTS} builds of this context run already: wait for one of them to end"
@@ -150,6 +156,7 @@ class ContextStore:
     def _give_back(self, slot: Slot) -> None:
         self._busy.discard(slot.record)
         self._slots.pop(slot.token, None)
+        self._cache.sizes.touch(slot.record)
 
     async def _expire(self, slot: Slot) -> None:
         """A client that went away between two requests does not hold its slot for ever."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 from typing import Any
 
 import msgspec
 
 from firkin.builder import cache, cachemounts, contextstore
 from firkin.images import catalog, layers
+from firkin.linux import sampler, treesize
 
 _TYPES = {cache.REGULAR, cache.LOCAL, cache.MOUNT, cache.GIT, cache.HTTP, "internal", "frontend"}
 
@@ -35,13 +37,45 @@ def shared(known: catalog.Catalog) -> set[str]:
     return found
 
 
+async def weigh(
+    known: cache.Cache, mounts: cachemounts.CacheMounts, contexts: contextstore.ContextStore,
+    layers_disk: dict[str, int],
+) -> dict[str, int]:  # fmt: skip
+    """What each record takes on the disk, by its id; ``layers_disk`` is that of snapshots.
+
+    What several records have in common counts for the oldest.
+    """
+    found: dict[str, int] = {}
+    trees: list[sampler.Tree[treesize.Usage]] = []
+    counted: set[str] = set()
+    for record in sorted(known.records.values(), key=lambda one: (one.created, one.id)):
+        found[record.id] = 0
+        if record.snapshot:
+            if record.snapshot not in counted:
+                found[record.id] = layers_disk.get(record.snapshot, 0)
+            counted.add(record.snapshot)
+        elif record.kind in (cache.MOUNT, cache.LOCAL):
+            mount = record.kind == cache.MOUNT
+            path = mounts.path(record) if mount else contexts.path(record)
+            live = mounts.busy(record) if mount else contexts.busy(record)
+            work = functools.partial(treesize.measure, path)
+            trees.append(sampler.Tree(record.id, work, live))
+    for tree, figure in zip(trees, await known.sizes.all(trees), strict=True):
+        found[tree.key] = figure.value.size
+    return found
+
+
 async def prune(
     known: cache.Cache, mounts: cachemounts.CacheMounts, contexts: contextstore.ContextStore,
-    options: Options, of_images: set[str] | None = None,
+    options: Options, sizes: dict[str, int], of_images: set[str] | None = None,
 ) -> tuple[list[str], int]:  # fmt: skip
     """Remove records that no build uses, those unused for longest first. Returns ids and bytes."""
     of_images = of_images or set()
-    total = sum(record.size for record in known.records.values())
+    own = {
+        record.id: 0 if record.snapshot in of_images else sizes.get(record.id, 0)
+        for record in known.records.values()
+    }
+    total = sum(own.values())
     gone: list[cache.Record] = []
     freed = 0
     for record in sorted(known.records.values(), key=lambda one: one.used):
@@ -62,8 +96,7 @@ async def prune(
         if options.in_use:
             continue
         gone.append(record)
-        if record.snapshot not in of_images:
-            freed += record.size
+        freed += own[record.id]
     await known.remove(gone)
 
     def work() -> None:
@@ -77,7 +110,9 @@ async def prune(
     return [record.id for record in gone], freed
 
 
-def usage(known: cache.Cache, images: catalog.Catalog) -> list[dict[str, Any]]:
+def usage(
+    known: cache.Cache, images: catalog.Catalog, sizes: dict[str, int]
+) -> list[dict[str, Any]]:
     """BuildCache objects of the Engine API, the oldest first."""
     of_images = shared(images)
     return [
@@ -88,7 +123,7 @@ def usage(known: cache.Cache, images: catalog.Catalog) -> list[dict[str, Any]]:
             "Description": record.description,
             "InUse": known.in_use(record),
             "Shared": record.snapshot in of_images,
-            "Size": record.size,
+            "Size": sizes.get(record.id, 0),
             "CreatedAt": _time(record.created),
             "LastUsedAt": _time(record.used) if record.uses else None,
             "UsageCount": record.uses,

@@ -101,6 +101,7 @@ class Builder:
         await self._tasks.close()
         await self._jobs.close()
         await self.shelf.close()
+        await self.cache.sizes.close()
 
     async def build(
         self, wanted: request.Request, watcher: progress.Watcher, *, build_id: str = ""
@@ -377,15 +378,21 @@ class Builder:
     async def prune(self, options: prune.Options) -> tuple[list[str], int]:
         """Forget records; their ids and the bytes freed."""
         ids, freed = await prune.prune(
-            self.cache, self.workshop.mounts, self.contexts, options,
+            self.cache, self.workshop.mounts, self.contexts, options, await self.sizes(),
             prune.shared(self._images.catalog),
         )  # fmt: skip
         await self._images.collector.collect()
         return ids, freed
 
-    def usage(self) -> list[dict[str, Any]]:
+    async def sizes(self) -> dict[str, int]:
+        """What each record of the cache takes on the disk, by its id."""
+        return await prune.weigh(
+            self.cache, self.workshop.mounts, self.contexts, await self._images.snapshots.sizes()
+        )
+
+    async def usage(self) -> list[dict[str, Any]]:
         """The build cache as the Engine API shows it."""
-        return prune.usage(self.cache, self._images.catalog)
+        return prune.usage(self.cache, self._images.catalog, await self.sizes())
 
 
 _NO_IMAGE = types.Image(id="", manifest="", config=types.ImageConfig(), top="", size=0)

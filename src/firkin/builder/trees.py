@@ -24,6 +24,7 @@ from firkin import errdefs
 from firkin.builder import cache
 from firkin.images import layers
 from firkin.linux import mount as kernel
+from firkin.linux import treesize
 from firkin.snapshots import base, mounting
 from firkin.types import mount
 from firkin.wire import ignorefile
@@ -119,12 +120,12 @@ class Trees:
             if not usage.inodes and await self._same_root(active):
                 await self.snapshots.remove(active.key)
                 return None
-            size = usage.size
+            whole = usage.size + await asyncio.to_thread(treesize.alone, active.upper)
         else:
-            size = (await self.snapshots.usage(active.key)).size
+            usage, whole = await self.snapshots.usage(active.key), -1
         async with self._cache.naming:
-            await self.snapshots.commit(active.key, active.key, size=size)
-        return active.key, size
+            await self.snapshots.commit(active.key, active.key, size=usage.apparent, disk=whole)
+        return active.key, usage.apparent
 
     async def _same_root(self, active: Active) -> bool:
         if not active.parent.snapshot:

@@ -68,10 +68,10 @@ class _Cache:
         self._core = core
 
     async def records(self) -> Sequence[control_pb2.UsageRecord]:
-        return [_record(one) for one in self._core.builder.usage()]
+        return [_record(one) for one in await self._core.builder.usage()]
 
     async def prune(self, request: control_pb2.PruneRequest) -> Sequence[control_pb2.UsageRecord]:
-        before = {one["ID"]: one for one in self._core.builder.usage()}
+        before = {one["ID"]: one for one in await self._core.builder.usage()}
         age = request.keep_duration / 1e9
         ids, _ = await self._core.builder.prune(
             prune.Options(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -63,7 +64,7 @@ class LocalWriter:
         try:
             info = store.Info(f"sha256:{self._spool.finish().hex()}", self.size)
             _check(info, digest, size)
-            os.rename(self._path, self._owner.path(info.digest))
+            self._owner.take(self._path, info.digest)
         except OSError as error:
             self.abort()
             raise _failed("write to", error) from error
@@ -144,6 +145,14 @@ def _check(found: store.Info, digest: str, size: int) -> None:
         )
 
 
+def _allocated(path: str) -> int:
+    """Bytes that a file takes on the disk; none once it is gone."""
+    try:
+        return os.stat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
 class LocalStore:
     """A :class:`firkin.content.store.Store` in a directory, which belongs to it alone."""
 
@@ -152,6 +161,8 @@ class LocalStore:
         self.ingest = os.path.join(directory, "ingest")
         self.partial = os.path.join(directory, "partial")
         self._resumed: set[str] = set()
+        self._sizes: dict[str, int] | None = None
+        self._lock = threading.Lock()
         try:
             for path in (self.blobs, self.ingest, self.partial):
                 os.makedirs(path, mode=0o700, exist_ok=True)
@@ -166,6 +177,13 @@ class LocalStore:
         if not reference.is_sha256(digest):
             raise errdefs.InvalidParameter(f"{digest[:150]!r} is not a sha256 digest")
         return os.path.join(self.blobs, digest[len("sha256:") :])
+
+    def take(self, path: str, digest: str) -> None:
+        """Make the complete file at ``path`` the blob."""
+        with self._lock:
+            os.rename(path, self.path(digest))
+            if self._sizes is not None:
+                self._sizes[digest] = _allocated(self.path(digest))
 
     def writer(self) -> LocalWriter:
         return LocalWriter(self)
@@ -222,11 +240,28 @@ class LocalStore:
             raise errdefs.NotFound(f"the content store does not have {digest}") from None
 
     def delete(self, digest: str) -> bool:
-        try:
-            os.unlink(self.path(digest))
-        except FileNotFoundError:
-            return False
+        with self._lock:
+            if self._sizes is not None:
+                self._sizes.pop(digest, None)
+            try:
+                os.unlink(self.path(digest))
+            except FileNotFoundError:
+                return False
         return True
+
+    def sizes(self) -> dict[str, int]:
+        with self._lock:
+            if self._sizes is None:
+                self._sizes = {
+                    f"sha256:{name}": _allocated(os.path.join(self.blobs, name))
+                    for name in os.listdir(self.blobs)
+                }
+            return dict(self._sizes)
+
+    def unfinished(self) -> int:
+        places = (self.ingest, self.partial)
+        parts = [os.path.join(place, name) for place in places for name in os.listdir(place)]
+        return sum(map(_allocated, (*places, self.blobs, *parts)))
 
     def walk(self) -> Iterator[store.Info]:
         for name in sorted(os.listdir(self.blobs)):

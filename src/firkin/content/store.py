@@ -105,6 +105,12 @@ class Store(Protocol):
     def walk(self) -> Iterator[Info]:
         """All blobs, in the order of their digests."""
 
+    def sizes(self) -> dict[str, int]:
+        """What each blob takes on the disk. Kept, so only the first call looks at the files."""
+
+    def unfinished(self) -> int:
+        """What the store takes on the disk beside its blobs: what is on its way in."""
+
 
 def read(store: Store, digest: str, limit: int) -> bytes:
     """A small blob, whole. Raises ``InvalidParameter`` when it has more than ``limit`` bytes."""

@@ -16,10 +16,11 @@ from firkin.engine import config, host, secretstore
 from firkin.engine.containers import model, registry, sessions
 from firkin.events import exchange
 from firkin.images import service as images
-from firkin.linux import inotify, tasks
+from firkin.linux import inotify, sampler, tasks
 from firkin.network import controller
 from firkin.plugins import plugin
 from firkin.runtime import conmon
+from firkin.snapshots import snapshotter
 from firkin.store import db
 from firkin.types import container as wire
 from firkin.volumes import service as volumes
@@ -127,6 +128,7 @@ class Core:
     logs: Logs
     plugins: plugin.Registry
     secrets: secretstore.SecretStore
+    sizes: sampler.Sampler[snapshotter.Taken] = dataclasses.field(default_factory=sampler.Sampler)
     execs: dict[str, sessions.Session] = dataclasses.field(default_factory=dict)
     views: dict[str, int] = dataclasses.field(default_factory=dict)
     builder: builds.Builder = dataclasses.field(init=False)

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Collection
 
-from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.linux import failures
 from firkin.linux import mount as kernel
@@ -31,14 +30,6 @@ async def mount(core: engine.Core, container_id: str, target: str) -> None:
         return
     wanted = await core.images.snapshots.mounts(container_id)
     await asyncio.to_thread(mounting.mount_rootfs, wanted, target)
-
-
-async def usage(core: engine.Core, container_id: str) -> int:
-    """Bytes that a container has written to its own layer; 0 when it has none (any more)."""
-    try:
-        return (await core.images.snapshots.usage(container_id)).size
-    except errdefs.NotFound:
-        return 0
 
 
 async def remove_orphans(core: engine.Core, known: Collection[str]) -> None:

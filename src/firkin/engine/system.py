@@ -13,7 +13,7 @@ import firkin
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
-from firkin.engine.containers import inspect, model
+from firkin.engine.containers import model
 from firkin.events import exchange
 from firkin.types import base, event
 
@@ -200,81 +200,6 @@ async def version(core: engine.Core) -> dict[str, Any]:
         **shared,
         "BuildTime": "",
     }
-
-
-async def disk_usage(
-    core: engine.Core, *, kinds: set[str], version: tuple[int, int], verbose: bool
-) -> dict[str, Any]:
-    """The answer of SystemDataUsage. ``kinds`` are container, image, volume, build-cache; empty
-    means all. Before API 1.52 the shape is flat; from then on there are sections, and the flat
-    members too unless ``verbose`` is given."""
-    shown: dict[str, Any] = {}
-    everything = not kinds
-    if everything or "image" in kinds:
-        using: dict[str, int] = {}
-        for subject in core.containers:
-            using[subject.record.image_id] = using.get(subject.record.image_id, 0) + 1
-        usage = await core.images.usage()
-        items = []
-        for summary in core.images.list(all=True):
-            item = base.to_builtins(summary)
-            item["Containers"] = using.get(summary.id, 0)
-            item["SharedSize"] = usage.shared.get(summary.id, 0)
-            items.append(item)
-        shown["LayersSize"] = usage.layers
-        shown["Images"] = items
-        shown["ImageUsage"] = {
-            "ActiveCount": sum(1 for i in items if i["Containers"]),
-            "TotalCount": len(items),
-            "TotalSize": usage.layers,
-            "Reclaimable": sum(i["Size"] - i["SharedSize"] for i in items if not i["Containers"]),
-            "Items": items,
-        }
-    if everything or "container" in kinds:
-        items = [await inspect.summary(core, c, size=True) for c in core.containers]
-        idle = [i for i in items if i["State"] not in ("running", "paused", "restarting")]
-        shown["Containers"] = items
-        shown["ContainerUsage"] = {
-            "ActiveCount": len(items) - len(idle),
-            "TotalCount": len(items),
-            "TotalSize": sum(i["SizeRw"] for i in items),
-            "Reclaimable": sum(i["SizeRw"] for i in idle),
-            "Items": items,
-        }
-    if everything or "volume" in kinds:
-        items = []
-        for record in core.volumes.all():
-            item = base.to_builtins(core.volumes.describe(record))
-            item["UsageData"] = {
-                "Size": await core.volumes.size(record.name),
-                "RefCount": len(core.volumes.users(record.name)),
-            }
-            items.append(item)
-        free = [i for i in items if not i["UsageData"]["RefCount"]]
-        shown["Volumes"] = items
-        shown["VolumeUsage"] = {
-            "ActiveCount": len(items) - len(free),
-            "TotalCount": len(items),
-            "TotalSize": sum(i["UsageData"]["Size"] for i in items),
-            "Reclaimable": sum(i["UsageData"]["Size"] for i in free),
-            "Items": items,
-        }
-    if everything or "build-cache" in kinds:
-        items = core.builder.usage()
-        own = [i for i in items if not i["Shared"]]
-        shown["BuildCache"] = items
-        shown["BuildCacheUsage"] = {
-            "ActiveCount": sum(1 for i in items if i["InUse"]),
-            "TotalCount": len(items),
-            "TotalSize": sum(i["Size"] for i in own),
-            "Reclaimable": sum(i["Size"] for i in own if not i["InUse"]),
-            "Items": items,
-        }
-    if version < (1, 52):
-        return {key: value for key, value in shown.items() if not key.endswith("Usage")}
-    if verbose:
-        return {key: value for key, value in shown.items() if key.endswith("Usage")}
-    return shown
 
 
 def _event_filter(wanted: filtering.Filters) -> exchange.Filter:

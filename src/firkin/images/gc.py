@@ -35,9 +35,10 @@ class Collector:
         snapshots: snapshotter.Snapshotter,
         known: catalog.Catalog,
         database: db.Database,
-        attached: Callable[[types.Image], set[str]],
+        blobs: Callable[[types.Image], set[str]],
     ) -> None:
-        self._attached = attached
+        """``blobs`` gives the digests of all blobs that an image needs; it may block."""
+        self._blobs = blobs
         self._db = database
         self._store = store
         self._snapshots = snapshots
@@ -111,11 +112,7 @@ class Collector:
         def work() -> int:
             needed: set[str] = set(pending)
             for image in images:
-                needed |= {image.id, image.manifest}
-                needed |= {name.rpartition("@")[2] for name in image.digests}
-                needed |= self._attached(image)
-                manifest = self._known.manifest(image)
-                needed |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+                needed |= self._blobs(image)
             freed, left = 0, []
             for info in list(self._store.walk()):
                 if info.digest not in needed:

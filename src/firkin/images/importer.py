@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
+
 from firkin import errdefs
 from firkin.images import (
     assemble,
@@ -95,6 +97,6 @@ async def _plain(owner: layers.Layers, layer: layers.Received) -> layers.Receive
             info = writer.commit(layer.diff_id)
         finally:
             writer.abort()
-        return layers.Received(info, "", layer.diff_id, layer.key, layer.unpacked)
+        return msgspec.structs.replace(layer, blob=info, compression="")
 
     return await asyncio.to_thread(work)

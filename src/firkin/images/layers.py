@@ -42,7 +42,8 @@ class Received(msgspec.Struct):
     """A layer that is in the content store.
 
     ``diff_id`` is "" when not known yet; ``key`` the active snapshot that holds it unpacked, or ""
-    when there is none (any more); ``unpacked`` the bytes of its files.
+    when there is none (any more); ``unpacked`` bytes are in its files, which take ``disk`` on the
+    disk.
     """
 
     blob: contents.Info
@@ -50,6 +51,7 @@ class Received(msgspec.Struct):
     diff_id: str = ""
     key: str = ""
     unpacked: int = 0
+    disk: int = -1
 
     @property
     def descriptor(self) -> types.Descriptor:
@@ -124,7 +126,9 @@ class Layers:
             )
         key, layer.key = layer.key, ""
         try:
-            await self.snapshots.commit(key, chain, parent=parent, size=layer.unpacked)
+            await self.snapshots.commit(
+                key, chain, parent=parent, size=layer.unpacked, disk=layer.disk
+            )
         except errdefs.Conflict:
             await self.snapshots.remove(key)
             if not await self.has(chain):
@@ -146,7 +150,8 @@ class Layers:
                     sink.close()
 
         applied = await stream.in_own_thread(work, "firkin-apply")
-        layer.key, layer.diff_id, layer.unpacked = applied.key, applied.diff_id, applied.unpacked
+        layer.key, layer.diff_id = applied.key, applied.diff_id
+        layer.unpacked, layer.disk = applied.unpacked, applied.disk
 
     async def discard(self, layer: Received) -> None:
         """Drop the unpacked files of a layer that got no place."""
@@ -257,9 +262,10 @@ class Sink:
         if self._inflater is None and self._stored is None:
             diff_id = info.digest
         key, self._key = self._key, ""
-        return Received(
-            info, self.compression, diff_id, key, applied.size if applied is not None else 0
-        )
+        received = Received(info, self.compression, diff_id, key)
+        if applied is not None:
+            received.unpacked, received.disk = applied.size, applied.disk
+        return received
 
     def close(self) -> None:
         """Give up, unless finished. Ends the workers."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from firkin import errdefs
+from firkin.content import store as contents
 from firkin.images import catalog, filters, layers, variants, views
 from firkin.snapshots import snapshotter
 from firkin.types import base
@@ -23,11 +24,33 @@ Names = list[str]
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Disk usage: all layers once, and per image the bytes shared with others and its own."""
+    """Bytes of files: all layers once, and per image those shared with others and its own."""
 
     layers: int
     shared: dict[str, int]
     unique: dict[str, int]
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """What images take on the disk, in bytes: layers by chain id, blobs by digest (blobs on their
+    way in apart), and of each image the parts that it needs."""
+
+    layers: dict[str, int]
+    blobs: dict[str, int]
+    unfinished: int
+    chains: dict[str, Names]
+    digests: dict[str, frozenset[str]]
+
+    @property
+    def total(self) -> int:
+        """All that there is, the layers of builds too."""
+        return sum(self.layers.values()) + sum(self.blobs.values()) + self.unfinished
+
+    def parts(self, image: str) -> dict[str, int]:
+        """What each part of an image takes."""
+        found = {key: self.layers.get(key, 0) for key in self.chains.get(image, ())}
+        found.update((key, self.blobs.get(key, 0)) for key in self.digests.get(image, ()))
+        return found
 
 
 class Queries:
@@ -38,10 +61,13 @@ class Queries:
         known: catalog.Catalog,
         snapshots: snapshotter.Snapshotter,
         others: variants.Variants,
+        content: contents.Store,
     ) -> None:
+        self.content = content
         self.catalog = known
         self.snapshots = snapshots
         self.variants = others
+        self._digests: dict[str, tuple[types.Image, frozenset[str]]] = {}
 
     def resolve(self, name: str, platform: str = "") -> types.Image:
         """The image that a reference, id or short id means, or its variant for ``platform``.
@@ -122,8 +148,35 @@ class Queries:
         image = self.resolve(name, platform)
         return await asyncio.to_thread(self.variants.attestations, image, kinds, statements)
 
+    async def disk(self) -> Disk:
+        """What images take. Costs no look at a file, but the first time it is asked for."""
+        sizes = await self.snapshots.sizes()
+        known = list(self.catalog.images.values())
+
+        def work() -> tuple[dict[str, int], int]:
+            self._digests = {image.id: (image, self._parts(image)) for image in known}
+            return self.content.sizes(), self.content.unfinished()
+
+        blobs, unfinished = await asyncio.to_thread(work)
+        return Disk(
+            layers=sizes,
+            blobs=blobs,
+            unfinished=unfinished,
+            chains={i.id: layers.chain_ids(i.config.rootfs.diff_ids) for i in known},
+            digests={identity: parts for identity, (_, parts) in self._digests.items()},
+        )
+
+    def _parts(self, image: types.Image) -> frozenset[str]:
+        old = self._digests.get(image.id)
+        if old is not None and old[0] is image:
+            return old[1]
+        try:
+            return frozenset(self.variants.blobs(image))
+        except errdefs.FirkinError:  # damaged: system check tells
+            return frozenset({image.id, image.manifest})
+
     async def usage(self) -> Usage:
-        """Sizes for /system/df: layers counted once."""
+        """The bytes of the files in layers, each layer counted once."""
         sizes = {
             info.key: info.size for info in await self.snapshots.walk() if info.kind == "committed"
         }

@@ -78,12 +78,12 @@ class ImageService(queries.Queries):
         limits: unpack.Limits,
         settings: config.Settings,
     ) -> None:
-        self.content = local.LocalStore(os.path.join(root, "content"))
-        known = catalog.Catalog(database, self.content)
-        super().__init__(known, snapshots, variants.Variants(known, self.content))
+        content = local.LocalStore(os.path.join(root, "content"))
+        known = catalog.Catalog(database, content)
+        super().__init__(known, snapshots, variants.Variants(known, content), content)
         self.layers = layers.Layers(self.content, snapshots, os.path.join(root, "empty"), limits)
         self.collector = gc.Collector(
-            self.content, snapshots, self.catalog, database, self.variants.attached
+            self.content, snapshots, self.catalog, database, self.variants.blobs
         )
         self._carrier = transport.Transport(settings)
         self.registries = registries.Registries(self._carrier)
@@ -240,7 +240,8 @@ class ImageService(queries.Queries):
     async def prune(self, wanted: filters.Filters | None, in_use: InUse) -> tuple[DeleteItems, int]:
         """ImagePrune: nameless images without a container, or with dangling=false all unused.
 
-        What cut pulls have left goes too. Returns the steps and the bytes freed.
+        What cut pulls have left goes too. Returns the steps and the bytes that the disk
+        has back.
         """
         wanted = dict(wanted or {})
         filters.check(wanted, filters.PRUNE)
@@ -248,7 +249,7 @@ class ImageService(queries.Queries):
         wanted.pop("dangling", None)
         passes = filters.predicate(wanted, self.resolve)
         items: DeleteItems = []
-        before = (await self.usage()).layers
+        before = (await self.disk()).total
         hidden = self.variants.hidden()
         async with self._removing:
             # The newest first, so that children go before the images they were made from.
@@ -261,14 +262,14 @@ class ImageService(queries.Queries):
                     items += await self._remover.remove(image.id, True, False, in_use)
                 except errdefs.Conflict:
                     continue
-        begun = await self.collector.forget_pending()
+        await self.collector.forget_pending()
         await self.collector.collect()
-        after = (await self.usage()).layers
-        return items, max(0, before - after) + begun
+        after = (await self.disk()).total
+        return items, max(0, before - after)
 
     async def create_rootfs(self, image: types.Image, key: str) -> Mounts:
         """A writable tree on top of ``image`` for the container ``key``; what to mount for it."""
-        return await self.snapshots.prepare(key, image.top)
+        return await self.snapshots.prepare(key, image.top, counted=True)
 
     async def remove_rootfs(self, key: str) -> None:
         """Remove a container's tree, which must not be mounted. No error when there is none."""

@@ -42,9 +42,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """The worker's report: bytes of file content, number of entries, directories to be opaque."""
+    """The worker's report: bytes of file content and on the disk, number of entries, directories
+    to be opaque."""
 
     size: int
+    disk: int
     entries: int
     opaque: list[str]
 

@@ -220,6 +220,21 @@ class Variants:
                 found.append(shown)
         return found
 
+    def blobs(self, image: types.Image) -> set[str]:
+        """Digests of all that the content store has to have for an image.
+
+        Raises ``NotFound`` or ``InvalidParameter`` when its manifest is damaged.
+        """
+        manifest = self._known.manifest(image)
+        return {
+            image.id,
+            image.manifest,
+            *(name.rpartition("@")[2] for name in image.digests),
+            *self.attached(image),
+            manifest.config.digest,
+            *(layer.digest for layer in manifest.layers),
+        }
+
     def attached(self, image: types.Image) -> set[str]:
         """Digests of the attestation manifests about an image, and of what they hold."""
         found: set[str] = set()

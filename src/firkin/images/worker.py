@@ -46,7 +46,7 @@ import stat
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from firkin.linux import confine, libarchive
+from firkin.linux import confine, libarchive, treesize
 
 BLOCK = 1 << 20
 MEMORY = 1 << 30
@@ -146,7 +146,8 @@ class Layer:
         while os.read(0, BLOCK):
             pass
         opaque = [os.fsdecode(name) for name in self._opaque]
-        return {"size": self.size, "entries": self.entries, "opaque": opaque}
+        disk = -1 if self._plain else treesize.measure("/").size
+        return {"size": self.size, "disk": disk, "entries": self.entries, "opaque": opaque}
 
     def _clean(self, raw: bytes | None, what: str) -> bytes:
         """A name in its shortest form. Raises when it leads out of the layer."""

@@ -7,13 +7,11 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import stat as stats
 from collections.abc import Callable
 from typing import TypeVar
 
 from firkin import errdefs
-from firkin.linux import failures
-from firkin.snapshots import snapshotter
+from firkin.linux import failures, projectquota, treesize
 from firkin.store import db
 from firkin.store import snapshots as rows
 
@@ -32,31 +30,9 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path)
 
 
-def measure(path: str) -> snapshotter.Usage:
-    """Bytes on disk and inodes below ``path``; a hard-linked file counts once."""
-    size = inodes = 0
-    seen: set[tuple[int, int]] = set()
-    pending = [path]
-    while pending:
-        with (
-            contextlib.suppress(FileNotFoundError, NotADirectoryError),
-            os.scandir(pending.pop()) as entries,
-        ):
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if stats.S_ISDIR(status.st_mode):
-                    pending.append(entry.path)
-                elif status.st_nlink > 1:
-                    if (status.st_dev, status.st_ino) in seen:
-                        continue
-                    seen.add((status.st_dev, status.st_ino))
-                inodes += 1
-                if stats.S_ISREG(status.st_mode):
-                    size += status.st_size
-    return snapshotter.Usage(size, inodes)
+def measure(path: str) -> int:
+    """Bytes that the tree at ``path`` takes on the disk. Blocks; no walk where it is counted."""
+    return (projectquota.used(path) or treesize.measure(path)).size
 
 
 class Directories:
@@ -92,6 +68,12 @@ class Directories:
             level = [child for info in level for child in children.get(info.key, [])]
         return ordered
 
+    def _begin(self, path: str, mode: int, counted: bool) -> None:
+        """Make the directory of a snapshot."""
+        make_directory(path, mode)
+        if counted:
+            projectquota.account(path)
+
     async def _lineage(self, key: str) -> list[rows.Info]:
         return await self._db.run(lambda c: rows.lineage(c, key))
 
@@ -112,6 +94,26 @@ class Directories:
             await asyncio.to_thread(remove_tree, path)
             raise
         return info
+
+    async def _active(self) -> tuple[list[rows.Info], dict[str, rows.Info]]:
+        """The active snapshots, and all by key."""
+        found = await self._db.run(rows.every)
+        return [i for i in found if i.kind == "active"], {i.key: i for i in found}
+
+    async def sizes(self) -> dict[str, int]:
+        """See ``Snapshotter.sizes``."""
+        found = [info for info in await self._db.run(rows.every) if info.kind == "committed"]
+        sizes = {info.key: info.disk for info in found}
+        unknown = [info for info in found if info.disk < 0]
+        if unknown:
+
+            def work() -> dict[int, int]:
+                return {info.dir: treesize.measure(self._path(info)).size for info in unknown}
+
+            measured = await self._thread(work)
+            await self._db.run(lambda c: rows.weigh(c, measured))
+            sizes.update((info.key, measured[info.dir]) for info in unknown)
+        return sizes
 
     async def remove(self, key: str) -> None:
         path = await self.forget(key)

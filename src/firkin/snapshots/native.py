@@ -6,10 +6,13 @@ system can). Slow and large, but it works anywhere, and needs no mount beyond a 
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import subprocess
+from collections.abc import Callable
 
 from firkin import errdefs
+from firkin.linux import treesize
 from firkin.snapshots import base, snapshotter
 from firkin.store import snapshots as rows
 from firkin.types import mount
@@ -28,9 +31,11 @@ class Native(base.Directories):
     name = "vfs"
     rebases = False
 
-    async def prepare(self, key: str, parent: str = "") -> list[mount.Mount]:
+    async def prepare(
+        self, key: str, parent: str = "", *, counted: bool = False
+    ) -> list[mount.Mount]:
         def fill(path: str, below: str) -> None:
-            base.make_directory(path, 0o755)
+            self._begin(path, 0o755, counted)
             if below:
                 _copy(below, path)
 
@@ -45,15 +50,20 @@ class Native(base.Directories):
         return self._mounts(await self.stat(key))
 
     async def commit(
-        self, key: str, name: str, *, parent: str | None = None, size: int = 0
+        self, key: str, name: str, *, parent: str | None = None, size: int = 0, disk: int = -1
     ) -> None:
+        path = await self.directory(key)
+        whole = disk
+        if disk < 0:
+            whole = (await self._thread(lambda: treesize.measure(path))).size
+
         def change(connection: sqlite3.Connection) -> None:
             info = rows.get(connection, key)
             if parent is not None and parent != info.parent:
                 raise errdefs.InvalidParameter(
                     f"the copying snapshotter cannot move {key} onto another parent"
                 )
-            rows.commit(connection, key, name, info.parent, size)
+            rows.commit(connection, key, name, info.parent, size, whole)
 
         await self._db.run(change)
 
@@ -62,15 +72,30 @@ class Native(base.Directories):
         below = (await self.stat(info.parent)) if info.parent else None
 
         def work() -> snapshotter.Usage:
-            whole = base.measure(self._path(info))
-            if below is None:
-                return whole
-            old = base.measure(self._path(below))
-            return snapshotter.Usage(
-                max(0, whole.size - old.size), max(0, whole.inodes - old.inodes)
-            )
+            whole = treesize.measure(self._path(info))
+            old = treesize.NOTHING
+            if below is not None:
+                old = treesize.measure(self._path(below))
+            return snapshotter.Usage(*(max(0, a - b) for a, b in zip(whole, old, strict=True)))
 
         return await self._thread(work)
+
+    async def meters(self) -> dict[str, Callable[[], snapshotter.Taken]]:
+        active, known = await self._active()
+
+        def work(path: str, below: str, parent: rows.Info | None) -> snapshotter.Taken:
+            whole = base.measure(path)
+            old = 0
+            if parent is not None:
+                old = parent.disk if parent.disk >= 0 else treesize.measure(below).size
+            return snapshotter.Taken(max(0, whole - old), whole)
+
+        found: dict[str, Callable[[], snapshotter.Taken]] = {}
+        for info in active:
+            parent = known.get(info.parent)
+            below = self._path(parent) if parent is not None else ""
+            found[info.key] = functools.partial(work, self._path(info), below, parent)
+        return found
 
     async def directory(self, key: str) -> str:
         return self._path(await self.stat(key))

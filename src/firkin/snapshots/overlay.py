@@ -15,11 +15,15 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+from collections.abc import Callable
 
+from firkin.linux import treesize
 from firkin.snapshots import base, snapshotter
 from firkin.store import snapshots as rows
 from firkin.types import mount
 
+_FRAME = ("fs", "work", "work/work")
+"""Directories that an active snapshot has before anything is written to it."""
 _PARAMETERS = "/sys/module/overlay/parameters"
 
 
@@ -60,9 +64,11 @@ class Overlay(base.Directories):
             options = ("ro", *options)
         return [mount.Mount(destination="/", type="overlay", source="overlay", options=options)]
 
-    async def prepare(self, key: str, parent: str = "") -> list[mount.Mount]:
+    async def prepare(
+        self, key: str, parent: str = "", *, counted: bool = False
+    ) -> list[mount.Mount]:
         def fill(path: str, below: str) -> None:
-            base.make_directory(path, 0o700)
+            self._begin(path, 0o700, counted)
             fs = os.path.join(path, "fs")
             base.make_directory(fs, 0o755)
             base.make_directory(os.path.join(path, "work"), 0o711)
@@ -79,19 +85,42 @@ class Overlay(base.Directories):
         return self._mounts(await self._lineage(key))
 
     async def commit(
-        self, key: str, name: str, *, parent: str | None = None, size: int = 0
+        self, key: str, name: str, *, parent: str | None = None, size: int = 0, disk: int = -1
     ) -> None:
-        def change(connection: sqlite3.Connection) -> rows.Info:
-            info = rows.get(connection, key)
-            rows.commit(connection, key, name, info.parent if parent is None else parent, size)
-            return info
+        info = await self.stat(key)
+        path = self._path(info)
 
-        info = await self._db.run(change)
-        await self._thread(lambda: base.remove_tree(os.path.join(self._path(info), "work")))
+        def finish() -> int:
+            known = disk if disk >= 0 else treesize.measure(self._fs(info)).size
+            return known + treesize.alone(path)
+
+        whole = await self._thread(finish)
+
+        def change(connection: sqlite3.Connection) -> None:
+            below = rows.get(connection, key).parent if parent is None else parent
+            rows.commit(connection, key, name, below, size, whole)
+
+        await self._db.run(change)
+        await self._thread(lambda: base.remove_tree(os.path.join(path, "work")))
 
     async def usage(self, key: str) -> snapshotter.Usage:
         path = await self.directory(key)
-        return await self._thread(lambda: base.measure(path))
+
+        def work() -> snapshotter.Usage:
+            found = treesize.measure(path)
+            return found._replace(size=found.size - treesize.alone(path), inodes=found.inodes - 1)
+
+        return await self._thread(work)
+
+    async def meters(self) -> dict[str, Callable[[], snapshotter.Taken]]:
+        active, _ = await self._active()
+
+        def work(path: str) -> snapshotter.Taken:
+            whole = base.measure(path)
+            frame = treesize.alone(path, *(f"{path}/{name}" for name in _FRAME))
+            return snapshotter.Taken(max(0, whole - frame), whole)
+
+        return {info.key: functools.partial(work, self._path(info)) for info in active}
 
     async def directory(self, key: str) -> str:
         return self._fs(await self.stat(key))

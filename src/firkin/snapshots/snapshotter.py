@@ -25,19 +25,21 @@ Keys are unique over both kinds. Missing keys are ``NotFound``, existing ones an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from firkin.linux.treesize import Usage
 from firkin.store.snapshots import Info
 from firkin.types import mount
 
-__all__ = ["Info", "Snapshotter", "Usage"]
+__all__ = ["Info", "Snapshotter", "Taken", "Usage"]
 
 
-class Usage(NamedTuple):
-    """Space that one snapshot takes on top of its parent, in bytes and inodes."""
+class Taken(NamedTuple):
+    """Bytes on the disk: of a snapshot's own changes, and of all that there is because of it."""
 
-    size: int
-    inodes: int
+    own: int
+    whole: int
 
 
 class Snapshotter(Protocol):
@@ -46,19 +48,25 @@ class Snapshotter(Protocol):
     name: str
     rebases: bool
 
-    async def prepare(self, key: str, parent: str = "") -> list[mount.Mount]:
-        """Make an active snapshot on a committed ``parent`` ("" for an empty tree)."""
+    async def prepare(
+        self, key: str, parent: str = "", *, counted: bool = False
+    ) -> list[mount.Mount]:
+        """Make an active snapshot on a committed ``parent`` ("" for an empty tree).
+
+        With ``counted`` the kernel counts what it takes from now on, where the file system can.
+        """
 
     async def mounts(self, key: str) -> list[mount.Mount]:
         """Mounts of an active snapshot, writable; of a committed one, read-only."""
 
     async def commit(
-        self, key: str, name: str, *, parent: str | None = None, size: int = 0
+        self, key: str, name: str, *, parent: str | None = None, size: int = 0, disk: int = -1
     ) -> None:
         """Turn the active snapshot ``key`` into the committed ``name``.
 
         ``parent`` moves it onto another parent first; only drivers with ``rebases`` take one that
-        differs. ``size`` is remembered as the layer's size.
+        differs. ``size`` is remembered as the layer's size, ``disk`` as what the tree at
+        ``directory`` takes on the disk: it is measured when the caller does not know.
         """
 
     async def remove(self, key: str) -> None:
@@ -74,7 +82,16 @@ class Snapshotter(Protocol):
         """All snapshots, parents before their children."""
 
     async def usage(self, key: str) -> Usage:
-        """Count what the snapshot's own changes take. Walks the tree of an active one."""
+        """What the snapshot's own changes take, without the directory they lie in. A walk."""
+
+    async def meters(self) -> dict[str, Callable[[], Taken]]:
+        """What measures each active snapshot, by key. Meters block: a walk, unless it is counted.
+
+        One whose snapshot is gone finds nothing.
+        """
+
+    async def sizes(self) -> dict[str, int]:
+        """What each committed snapshot takes on the disk: recorded when it was committed."""
 
     async def directory(self, key: str) -> str:
         """Where the snapshot's own files lie."""

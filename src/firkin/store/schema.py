@@ -2,7 +2,9 @@
 
 ::
 
-    snapshots       chain or container key → directory of a snapshot, its parent and kind
+    snapshots       chain or container key → directory of a snapshot, its parent and kind; of a
+                    committed one the bytes of its files, and those that it takes on the disk (-1:
+                    not measured yet)
     images          id (config digest) → manifest digest, chain id of the top layer, size
     image_refs      name ("docker.io/library/busybox:latest") → image id
     pending         blob digest or chain id of a pull → until when it is kept without an image
@@ -150,6 +152,7 @@ STEPS: list[str] = [
         sealed BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE snapshots ADD COLUMN disk INTEGER NOT NULL DEFAULT -1",
 ]
 
 

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from firkin import errdefs
 
-_COLUMNS = "dir, key, parent, kind, size, created"
+_COLUMNS = "dir, key, parent, kind, size, created, disk"
 
 
 class Info(NamedTuple):
-    """One snapshot. ``parent`` is "" for none; ``kind`` is "active" or "committed"."""
+    """One snapshot. ``parent`` is "" for none; ``kind`` is "active" or "committed".
+
+    ``size`` is the bytes of a layer's files, ``disk`` what du(1) says of the directory of a
+    committed snapshot; -1 when it was not measured.
+    """
 
     dir: int
     key: str
@@ -20,10 +24,11 @@ class Info(NamedTuple):
     kind: str
     size: int
     created: float
+    disk: int = -1
 
 
-def _info(row: tuple[int, str, str | None, str, int, float]) -> Info:
-    return Info(row[0], row[1], row[2] or "", row[3], row[4], row[5])
+def _info(row: tuple[int, str, str | None, str, int, float, int]) -> Info:
+    return Info(row[0], row[1], row[2] or "", *row[3:])
 
 
 def get(connection: sqlite3.Connection, key: str) -> Info:
@@ -67,18 +72,29 @@ def add(connection: sqlite3.Connection, key: str, parent: str) -> int:
     return cursor.lastrowid
 
 
-def commit(connection: sqlite3.Connection, key: str, name: str, parent: str, size: int) -> None:
+def commit(
+    connection: sqlite3.Connection, key: str, name: str, parent: str, size: int, disk: int
+) -> None:
     """Turn the active ``key`` into the committed ``name`` on ``parent``."""
     if get(connection, key).kind != "active":
         raise errdefs.Conflict(f"the snapshot {key} is committed already")
     _check_parent(connection, parent)
     try:
         connection.execute(
-            "UPDATE snapshots SET key = ?, parent = ?, kind = 'committed', size = ? WHERE key = ?",
-            (name, parent or None, size, key),
+            "UPDATE snapshots SET key = ?, parent = ?, kind = 'committed', size = ?, disk = ? "
+            "WHERE key = ?",
+            (name, parent or None, size, disk, key),
         )
     except sqlite3.IntegrityError:
         raise errdefs.Conflict(f"the snapshot {name} exists already") from None
+
+
+def weigh(connection: sqlite3.Connection, disk: dict[int, int]) -> None:
+    """Put down what committed snapshots take, by their directories."""
+    connection.executemany(
+        "UPDATE snapshots SET disk = ? WHERE dir = ? AND kind = 'committed'",
+        [(size, directory) for directory, size in disk.items()],
+    )
 
 
 def remove(connection: sqlite3.Connection, key: str) -> Info:

@@ -59,6 +59,15 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class Measuring(Protocol):
+    """What a driver may have beyond that: it knows better than a walk what a volume takes."""
+
+    def usage(self, name: str) -> int:
+        """Bytes on the disk, of all that there is because of the volume."""
+        ...
+
+
+@runtime_checkable
 class Renaming(Protocol):
     """What a driver may have beyond that: volumes can get another name."""
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from firkin import errdefs
 from firkin.linux import mount as mounts
-from firkin.linux import projectquota
+from firkin.linux import projectquota, treesize
 
 _OPTIONS = ("device", "o", "size", "type")
 _SIZE = re.compile(r"(\d{1,18})([kmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -100,6 +100,8 @@ class Local:
             os.mkdir(self.path(name), mode=0o755)
             if "size" in options:
                 projectquota.limit(self.path(name), parse_size(options["size"]))
+            else:
+                projectquota.account(self.path(name))
         except FileExistsError:
             pass
         except BaseException:
@@ -170,6 +172,12 @@ class Local:
     def path(self, name: str) -> str:
         """See ``Driver.path``."""
         return os.path.join(self._root, name, "_data")
+
+    def usage(self, name: str) -> int:
+        """See ``Measuring.usage``: the kernel's own figure where it counts."""
+        path = self.path(name)
+        taken = (projectquota.used(path) or treesize.measure(path)).size
+        return taken + treesize.alone(os.path.dirname(path))
 
     def rename(self, old: str, new: str) -> None:
         """See ``Renaming.rename``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 import logging
 import re
 import secrets
@@ -19,7 +20,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 import msgspec
 
 from firkin import errdefs
-from firkin.linux import failures, treesize
+from firkin.linux import failures, sampler, treesize
 from firkin.plugins import plugin as plugins
 from firkin.store import db
 from firkin.types import volume
@@ -66,7 +67,7 @@ class Service:
         self._users: dict[str, set[str]] = {}
         self._mounted: dict[str, set[str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self.sizes = treesize.Sizes()
+        self.sizes: sampler.Sampler[int] = sampler.Sampler()
 
     def _lock(self, name: str) -> asyncio.Lock:
         """Held by whoever changes the volume; a slow driver delays nobody but its own users."""
@@ -394,10 +395,26 @@ class Service:
             self._records[name] = record
 
     async def size(self, name: str) -> int:
-        """Bytes on disk below the volume's directory; -1 where the driver keeps no files here."""
-        record = self.get(name)
-        driver = self._drivers.get(record.driver)
-        if driver is None or not driver.exclusive or record.options.get("type"):
-            return -1
-        live = bool(self._mounted.get(name))
-        return (await self.sizes.of(name, driver.path(name), live=live)).size
+        """Bytes on disk of the volume; -1 where the driver keeps no files here."""
+        found = await self.disk([self.get(name)])
+        return found[name].value if name in found else -1
+
+    async def disk(self, of: Iterable[Record]) -> dict[str, sampler.Figure[int]]:
+        """What volumes take on the disk, by name; without those that keep no files here."""
+        trees = []
+        for record in of:
+            driver = self._drivers.get(record.driver)
+            mounted = record.options.get("type") or record.options.get("device")
+            if driver is None or not driver.exclusive or mounted:
+                continue
+            live = bool(self._mounted.get(record.name))
+            work = functools.partial(_measure, driver, record.name)
+            trees.append(sampler.Tree(record.name, work, live))
+        figures = await self.sizes.all(trees)
+        return {tree.key: figure for tree, figure in zip(trees, figures, strict=True)}
+
+
+def _measure(driver: drivers.Driver, name: str) -> int:
+    if isinstance(driver, drivers.Measuring):
+        return driver.usage(name)
+    return treesize.measure(driver.path(name)).size

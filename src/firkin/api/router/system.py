@@ -8,7 +8,7 @@ from aiohttp import web
 
 from firkin import errdefs
 from firkin.api import call, routes
-from firkin.engine import check, filters, system, times
+from firkin.engine import check, diskusage, filters, system, times
 from firkin.types import base, event
 
 ROUTES = routes.Routes()
@@ -59,7 +59,7 @@ async def disk_usage(one: call.Call) -> web.StreamResponse:
             f"unknown object type: {', '.join(sorted(unknown))}: use {', '.join(sorted(_KINDS))}"
         )
     return call.reply(
-        await system.disk_usage(
+        await diskusage.shown(
             one.core, kinds=kinds, version=one.version, verbose=one.flag("verbose")
         )
     )

@@ -107,6 +107,8 @@ async def write(
             raise errdefs.Forbidden(
                 f"{what} is marked read-only: {path} in container {container.name} can't be written"
             ) from None
+        finally:
+            core.sizes.touch(container.id)
     emit.container(core, container, "extract-to-dir")
 
 

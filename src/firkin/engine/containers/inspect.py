@@ -8,7 +8,6 @@ from typing import Any
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine import rootfs
 from firkin.engine.containers import (
     clock,
     healthcheck,
@@ -18,6 +17,7 @@ from firkin.engine.containers import (
     mounts,
     netmode,
     networking,
+    sizes,
 )
 from firkin.oci import security
 from firkin.types import base, container, network
@@ -236,18 +236,9 @@ async def inspect(
         "NetworkSettings": _network_settings(core, subject, version),
     }
     if size:
-        shown["SizeRw"], shown["SizeRootFs"] = await sizes(core, subject)
+        own = (await sizes.written(core, [subject]))[subject.id]
+        shown["SizeRw"], shown["SizeRootFs"] = own, sizes.whole(core, subject, own)
     return shown
-
-
-async def sizes(core: engine.Core, subject: model.Container) -> tuple[int, int]:
-    """Bytes of the writable layer, and of the whole root file system."""
-    own = await rootfs.usage(core, subject.id)
-    try:
-        below = core.images.resolve(subject.record.image_id).size
-    except errdefs.NotFound:
-        below = 0
-    return own, own + below
 
 
 def status_text(subject: model.Container) -> str:
@@ -311,10 +302,14 @@ def health_of(subject: model.Container) -> str:
     return health.status if health is not None and subject.running else healthcheck.NONE
 
 
-async def summary(
-    core: engine.Core, subject: model.Container, *, size: bool, version: tuple[int, int] = (1, 56)
+def summary(
+    core: engine.Core,
+    subject: model.Container,
+    *,
+    own: int | None = None,
+    version: tuple[int, int] = (1, 56),
 ) -> dict[str, Any]:
-    """One container of ContainerList."""
+    """One container of ContainerList; ``own`` is the bytes of its layer, if wanted."""
     record = subject.record
     shown: dict[str, Any] = {
         "Id": subject.id,
@@ -339,6 +334,6 @@ async def summary(
         }
     if record.host.annotations:
         shown["HostConfig"]["Annotations"] = record.host.annotations
-    if size:
-        shown["SizeRw"], shown["SizeRootFs"] = await sizes(core, subject)
+    if own is not None:
+        shown["SizeRw"], shown["SizeRootFs"] = own, sizes.whole(core, subject, own)
     return shown

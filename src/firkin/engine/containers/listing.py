@@ -9,7 +9,7 @@ from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
 from firkin.engine import rootfs, times
-from firkin.engine.containers import inspect, model, netmode, remove
+from firkin.engine.containers import inspect, model, netmode, remove, sizes
 
 FILTERS = frozenset(
     {
@@ -132,7 +132,11 @@ async def listing(
     chosen.sort(key=lambda c: c.created, reverse=True)
     if limit > 0:
         chosen = chosen[:limit]
-    return [await inspect.summary(core, subject, size=size, version=version) for subject in chosen]
+    own = await sizes.written(core, chosen) if size else {}
+    return [
+        inspect.summary(core, subject, own=own.get(subject.id), version=version)
+        for subject in chosen
+    ]
 
 
 async def prune(core: engine.Core, wanted: filtering.Filters) -> dict[str, Any]:
@@ -149,12 +153,12 @@ async def prune(core: engine.Core, wanted: filtering.Filters) -> dict[str, Any]:
             continue
         if until is not None and subject.created > until:
             continue
-        own = await rootfs.usage(core, subject.id)
+        taken = (await sizes.disk(core, [subject]))[subject.id].value
         try:
             await remove.remove(core, subject)
         except (errdefs.Conflict, errdefs.NotFound):
             continue
         deleted.append(subject.id)
-        reclaimed += own
+        reclaimed += taken.whole
     core.events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
     return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}

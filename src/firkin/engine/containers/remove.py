@@ -95,6 +95,7 @@ async def erase(core: engine.Core, container: model.Container) -> None:
     container.pending.clear()
     await core.logs.drop(container)
     await release.shared(core, container)
+    core.sizes.forget(container.id)
     tree = await core.images.forget_rootfs(container.id)
     await core.containers.drop(container)
     core.tidier.later(core, container, tree)

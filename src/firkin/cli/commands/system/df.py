@@ -86,7 +86,9 @@ def summary(usage: dict[str, Any]) -> Iterator[formatter.Row]:
         if image.get("Containers") and image.get("Size", -1) != -1 != image.get("SharedSize", -1)
     )
     used = sum(1 for image in images if image.get("Containers", 0) > 0)
-    yield _row("Images", len(images), used, total, total - own)
+    # An engine of API 1.52 tells it itself, and does not count what two images in use share.
+    free = (usage.get("ImageUsage") or {}).get("Reclaimable", total - own)
+    yield _row("Images", len(images), used, total, free)
     containers = _items(usage, "Containers")
     running = [item for item in containers if str(item.get("State")).lower() in _ACTIVE]
     total = sum(item.get("SizeRw") or 0 for item in containers)
