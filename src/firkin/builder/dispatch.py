@@ -14,6 +14,7 @@ from firkin.builder.dockerfile import errors, instructions, mounts, parser, shel
 from firkin.builder.dockerfile.words import exposed, stop_signal
 from firkin.builder.stages import Line, State, shown
 from firkin.images import platforms
+from firkin.types import forms
 from firkin.types import image as types
 
 PROXIES = tuple(
@@ -324,7 +325,7 @@ class Dispatch:
     ) -> None:  # fmt: skip
         variables = state.variables()
         adds = one.node.keyword == "ADD"
-        exact = instructions.json_words(one.node.rest) is not None
+        exact = forms.json_words(one.node.rest) is not None
         target = self._word(one.target, variables, one)
         if not target:
             raise self._failed(one, f"the destination of {one.node.keyword} is empty")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,8 +19,6 @@ from firkin.builder import plan, solver, stages, steps, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, layers, stream, views
 from firkin.types import image as types
-
-_BATCH = 1 << 20
 
 
 class Layer(msgspec.Struct):
@@ -143,7 +141,7 @@ class Imager:
             walker = diff.Walker(epoch)
             writer = self._layers.store.writer()
             try:
-                for batch in _batches(walker.run(directory, lower)):
+                for batch in diff.batches(walker.run(directory, lower)):
                     writer.writev(batch)
                 return writer.commit() if walker.entries else None
             except OSError as error:
@@ -204,16 +202,3 @@ def _chain(parent: str, diff_id: str) -> str:
     if not parent:
         return diff_id
     return f"sha256:{hashlib.sha256(f'{parent} {diff_id}'.encode()).hexdigest()}"
-
-
-def _batches(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        batch.append(chunk)
-        size += len(chunk)
-        if size >= _BATCH or len(batch) >= 1000:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

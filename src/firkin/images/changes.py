@@ -7,20 +7,16 @@ array for the exec form; variables are not replaced, there is no build they coul
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterable
 
 from firkin import errdefs
-from firkin.types import container
+from firkin.types import container, forms
 from firkin.types import image as types
 
 _SHELL = ["/bin/sh", "-c"]
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9,
-          "h": 3600 * 10**9}  # fmt: skip
 _MILLISECOND = 10**6
 
 
@@ -79,36 +75,9 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _array(text: str) -> list[str] | None:
-    """The words of an exec form, or None when ``text`` is not one."""
-    if not text.startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        return None
-    return value
-
-
 def _command(text: str, config: types.RunConfig) -> list[str]:
-    array = _array(text)
+    array = forms.json_words(text)
     return array if array is not None else [*(config.shell or _SHELL), text]
-
-
-def _duration(text: str) -> int:
-    total, at = 0.0, 0
-    for match in _DURATION.finditer(text):
-        if match.start() != at:
-            break
-        total += float(match[1]) * _UNITS[match[2]]
-        at = match.end()
-    if not text or at != len(text):
-        raise ValueError(f"{text!r} is not a duration such as 1m30s")
-    if 0 < total < _MILLISECOND:
-        raise ValueError(f"{text!r} is shorter than 1ms")
-    return int(total)
 
 
 def _healthcheck(text: str, config: types.RunConfig) -> container.HealthConfig:
@@ -122,7 +91,7 @@ def _healthcheck(text: str, config: types.RunConfig) -> container.HealthConfig:
                 raise ValueError(f"{value!r} is not a number of retries")
             check.retries = int(value)
         elif name in ("interval", "timeout", "start-period", "start-interval"):
-            setattr(check, name.replace("-", "_"), _duration(value))
+            setattr(check, name.replace("-", "_"), forms.duration(value))
         else:
             raise ValueError(f"HEALTHCHECK has no flag --{name}")
     kind, _, rest = text.partition(" ")
@@ -132,7 +101,7 @@ def _healthcheck(text: str, config: types.RunConfig) -> container.HealthConfig:
             raise ValueError("HEALTHCHECK NONE takes no arguments")
         check.test = ["NONE"]
     elif kind.upper() == "CMD" and rest:
-        array = _array(rest)
+        array = forms.json_words(rest)
         check.test = ["CMD", *array] if array is not None else ["CMD-SHELL", rest]
     else:
         raise ValueError("write HEALTHCHECK [flags] CMD command, or HEALTHCHECK NONE")
@@ -172,7 +141,7 @@ def _apply(config: types.RunConfig, name: str, text: str) -> None:
         ports = dict.fromkeys(_ports(text))
         config.exposed_ports = {**(config.exposed_ports or {}), **{port: {} for port in ports}}
     elif name == "VOLUME":
-        array = _array(text)
+        array = forms.json_words(text)
         paths = array if array is not None else words(text)
         if not paths or "" in paths:
             raise ValueError("name at least one path")

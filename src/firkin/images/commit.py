@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import msgspec
 
@@ -12,8 +11,6 @@ from firkin import errdefs
 from firkin.images import assemble, catalog, changes, diff, layers, platforms, stream, views
 from firkin.types import container
 from firkin.types import image as types
-
-_BATCH = 1 << 18
 
 
 class Request(msgspec.Struct):
@@ -52,19 +49,6 @@ def run_config(config: container.Config) -> types.RunConfig:
     )
 
 
-def _batches(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        batch.append(chunk)
-        size += len(chunk)
-        if size >= _BATCH or len(batch) >= 512:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 async def _layer(owner: layers.Layers, key: str) -> layers.Received | None:
     """The snapshot's changes, stored and unpacked; None when there are none."""
     loop = asyncio.get_running_loop()
@@ -75,7 +59,7 @@ async def _layer(owner: layers.Layers, key: str) -> layers.Received | None:
         walker = diff.Walker()
         sink: layers.Sink | None = None
         try:
-            for batch in _batches(walker.run(directories[0], below)):
+            for batch in diff.batches(walker.run(directories[0], below)):
                 if not walker.entries:
                     continue
                 if sink is None:

@@ -21,6 +21,8 @@ import stat
 import tarfile
 from collections.abc import Iterator
 
+_BATCH = 1 << 20  # bytes
+_BATCH_CHUNKS = 1000
 _CHUNK = 1 << 20
 _SPARSE_FROM = 1 << 20
 _OPAQUE = "trusted.overlay.opaque"
@@ -255,3 +257,17 @@ class Walker:
             yield _padding(size)
         finally:
             os.close(file)
+
+
+def batches(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """The chunks of a stream, as many at a time as are worth the way to another thread."""
+    batch: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        batch.append(chunk)
+        size += len(chunk)
+        if size >= _BATCH or len(batch) >= _BATCH_CHUNKS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -7,18 +7,14 @@ the order of FROM and ARG. Source: the Dockerfile reference, one section per ins
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 
 import msgspec
 
 from firkin.builder.dockerfile import errors, mounts, parser, shell
-from firkin.types import container
+from firkin.types import container, forms
 
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9,
-          "h": 3600 * 10**9}  # fmt: skip
 _STAGE = re.compile(r"[a-z][a-z0-9\-_.]*", re.IGNORECASE)
 
 
@@ -169,34 +165,6 @@ class _Flags:
         raise ValueError(f"expecting boolean value for flag --{name}, not {found[-1]!r}")
 
 
-def json_words(text: str) -> list[str] | None:
-    """The strings of a JSON array, or None when ``text`` is not one."""
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        return None
-    return value
-
-
-def duration(text: str) -> int:
-    """Nanoseconds of ``1m30s``. Raises ``ValueError``."""
-    total, at = 0.0, 0
-    for match in _DURATION.finditer(text):
-        if match.start() != at:
-            break
-        total += float(match[1]) * _UNITS[match[2]]
-        at = match.end()
-    if text != "0" and (not text or at != len(text)):
-        raise ValueError(f"{text!r} is not a duration such as 1m30s")
-    if 0 < total < 10**6:
-        raise ValueError(f"{text!r} is shorter than 1ms")
-    return int(total)
-
-
 def _from(node: parser.Node, escape: str) -> From:
     flags = _Flags(node, ("platform",))
     words = node.rest.split()
@@ -253,7 +221,7 @@ def _pairs(node: parser.Node, escape: str) -> Pairs:
 
 def _command(node: parser.Node, escape: str) -> Command:
     _Flags(node, ())
-    args = json_words(node.rest)
+    args = forms.json_words(node.rest)
     if node.keyword == "SHELL":
         if not args:
             raise ValueError('SHELL requires the arguments to be in JSON form: ["executable"]')
@@ -275,7 +243,7 @@ def _run(node: parser.Node, escape: str) -> Run:
     security = flags.text("security", "sandbox")
     if security not in ("sandbox", "insecure"):
         raise ValueError(f"security {security!r} is not valid: use sandbox or insecure")
-    args = json_words(node.rest)
+    args = forms.json_words(node.rest)
     if not node.rest.strip() or args == []:
         raise ValueError("RUN requires at least one argument")
     return Run(
@@ -290,7 +258,7 @@ def _copy(node: parser.Node, escape: str) -> Copy:
     adds = ("checksum", "keep-git-dir", "unpack")
     known = (*common, *(adds if node.keyword == "ADD" else ("from", "parents")))
     flags = _Flags(node, known, ("exclude",))
-    words = json_words(node.rest)
+    words = forms.json_words(node.rest)
     if words is None:
         words = shell.split(node.rest, escape)
     if len(words) < 2:
@@ -309,7 +277,7 @@ def _copy(node: parser.Node, escape: str) -> Copy:
 
 def _words(node: parser.Node, escape: str) -> Words:
     _Flags(node, ())
-    exact = json_words(node.rest) if node.keyword == "VOLUME" else None
+    exact = forms.json_words(node.rest) if node.keyword == "VOLUME" else None
     words = exact if exact is not None else shell.split(node.rest, escape)
     if not words:
         raise ValueError(f"{node.keyword} requires at least one argument")
@@ -344,11 +312,11 @@ def _healthcheck(node: parser.Node, escape: str) -> Healthcheck:
         raise ValueError(f"unknown type {kind!r} in HEALTHCHECK{near}: use CMD or NONE")
     if not rest:
         raise ValueError("missing command after HEALTHCHECK CMD")
-    args = json_words(rest)
+    args = forms.json_words(rest)
     check.test = ["CMD", *args] if args is not None else ["CMD-SHELL", rest]
     for name in names[:-1]:
         if text := flags.text(name):
-            setattr(check, name.replace("-", "_"), duration(text))
+            setattr(check, name.replace("-", "_"), forms.duration(text))
     if retries := flags.text("retries"):
         if not retries.isdigit():
             raise ValueError(f"--retries must be a number, not {retries!r}")

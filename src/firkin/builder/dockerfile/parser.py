@@ -14,7 +14,7 @@ import re
 
 import msgspec
 
-from firkin.builder.dockerfile import errors
+from firkin.builder.dockerfile import errors, shell
 
 MAX_SIZE = 16 << 20
 _DIRECTIVE = re.compile(r"#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*")
@@ -206,38 +206,6 @@ def _split_flags(text: str, escape: str) -> tuple[list[str], str]:
         flags.append(flag)
 
 
-def shell_words(text: str) -> list[str]:
-    """Words with their quotes, as a shell would see them; for finding here-documents."""
-    words: list[str] = []
-    current: list[str] = []
-    quote = ""
-    at = 0
-    while at < len(text):
-        char = text[at]
-        if quote:
-            current.append(char)
-            if char == "\\" and quote == '"' and at + 1 < len(text):
-                at += 1
-                current.append(text[at])
-            elif char == quote:
-                quote = ""
-        elif char.isspace():
-            if current:
-                words.append("".join(current))
-            current = []
-        else:
-            if char in "\"'":
-                quote = char
-            current.append(char)
-            if char == "\\" and at + 1 < len(text):
-                at += 1
-                current.append(text[at])
-        at += 1
-    if current:
-        words.append("".join(current))
-    return words
-
-
 def heredoc_of(word: str) -> tuple[str, bool, bool] | None:
     """``(delimiter, expand, chomp)`` when ``word`` begins a here-document."""
     match = _HEREDOC.match(word)
@@ -278,7 +246,7 @@ def _node(reader: _Reader, text: str, first: int) -> Node:
     heredocs: list[Heredoc] = []
     original = text
     if carrier in _WITH_HEREDOC and not _is_json(inner):
-        for word in shell_words(inner):
+        for word in shell.split(inner):
             if (opened := heredoc_of(word)) is None:
                 continue
             name, expand, chomp = opened

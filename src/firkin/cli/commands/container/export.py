@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from firkin.cli import copying, errors, flags
-from firkin.cli.commands.image import save
+from firkin.cli import flags, outfile
 from firkin.client import archives
 
 TYPE_CHECKING = False
@@ -22,17 +19,5 @@ COMMAND = flags.Command(
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """A file is written whole or not at all."""
-    path = values.text("output")
-    if not path and sys.stdout.isatty():
-        raise errors.CliError(
-            "cowardly refusing to save to a terminal. Use the -o flag or redirect"
-        )
-    if path:
-        save.check_target(path)
-    response = archives.export(cli.client, args[0])
-    if path:
-        save.write_file(path, response.chunks())
-    else:
-        copying.write_all(response.chunks(), lambda size: None)
-    cli.client.release(response)
+    outfile.save(cli, values.text("output"), lambda: archives.export(cli.client, args[0]))
     return 0

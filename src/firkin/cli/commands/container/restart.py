@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firkin.cli import flags
-from firkin.cli.commands.container import many
+from firkin.cli.commands.container import stopping
 from firkin.client import containers
 
 TYPE_CHECKING = False
@@ -13,23 +13,10 @@ if TYPE_CHECKING:
 COMMAND = flags.Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Stop containers and start them again",
-    (
-        flags.string("signal", "s", "Signal to send to the container"),
-        flags.integer("timeout", "t", "Seconds to wait before killing the container"),
-        flags.integer("time", "", "Seconds to wait before killing the container", hidden=True),
-    ),
+    stopping.FLAGS,
     flags.at_least(1),
 )
 
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
-    timeout = next(
-        (values.number(name) for name in ("timeout", "time") if values.changed(name)), None
-    )
-    signal = values.text("signal")
-
-    def restart(name: str) -> None:
-        if warning := containers.restart(cli.client, name, signal=signal, timeout=timeout):
-            cli.warn(f"WARNING: {warning}")
-
-    return many.each(args, restart)
+    return stopping.each(cli, values, args, containers.restart)
