@@ -99,84 +99,24 @@ async def _failed(core: engine.Core, container: model.Container, error: BaseExce
 
 
 async def _launch(core: engine.Core, container: model.Container) -> None:
-    record = container.record
+    """Make the bundle, create the container in it, let its process run, and record that."""
     container.clean_end = False
     linked = links.require(core, container)
-    chosen = core.runtime(record.runtime)
-    bundle = core.bundle(container.id)
+    chosen = core.runtime(container.record.runtime)
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(release.release, core, container)
-        await asyncio.to_thread(_fresh_directory, bundle)
-        rootfs = os.path.join(bundle, "rootfs")
-        os.mkdir(rootfs, mode=0o755)
-        endpoints, found = await _all(
-            _connect(core, container),
-            _files(core, container, rootfs),
-        )
-        if record.host.ipc_mode == "shareable":
-            shm = specs.shm_path(core, container.id)
-            os.mkdir(shm)
-            kernel.mount(
-                "shm",
-                shm,
-                "tmpfs",
-                kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC,
-                f"mode=1777,size={record.host.shm_size}",
-            )
-        etc = _etc_files(core, container, endpoints)
-        if linked:
-            home = core.home(container.id)
-            text = etcfiles.read(home, "hosts") + links.hosts(core, linked)
-            etcfiles.write(home, "hosts", text)
-        etc += await asyncio.to_thread(secretfiles.write, core, container, rootfs)
-        document = await asyncio.to_thread(
-            specs.build,
-            core,
-            container,
-            rootfs=rootfs,
-            sources=found,
-            etc=etc,
-            netns=endpoints[0].netns if endpoints else "",
-        )
-        with open(os.path.join(bundle, "config.json"), "wb") as file:
-            file.write(msgspec.json.encode(document))
-        logged = record.host.log_config.type != "none"
+        await _bundle(core, container, linked)
         undo.callback(core.logs.ended, container)
         await core.logs.begin(core, container)
-        made = await chosen.create(
-            runtime.Bundle(
-                id=container.id,
-                path=bundle,
-                log_path=core.log_path(container.id) if logged else "",
-                log_limit=core.logs.monitor_limit(container) if logged else 0,
-                terminal=record.config.tty,
-                stdin=record.config.open_stdin,
-                stdin_once=record.config.stdin_once,
-            )
-        )
+        made = await chosen.create(_request(core, container))
         undo.callback(_end_monitor, made)
         core.logs.started(core, container)
-        socket_path = os.path.join(bundle, "attach")
+        socket_path = os.path.join(core.bundle(container.id), "attach")
         pending, container.pending = container.pending, []
         for client in pending:
             client.connect(socket_path)
         await chosen.start(container.id)
-        running = msgspec.structs.replace(
-            container.state,
-            status=model.Status.RUNNING,
-            pid=made.pid,
-            pid_started=made.pid_started,
-            monitor=made.monitor,
-            monitor_started=made.monitor_started,
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            started_at=time.time_ns(),
-            stopped_by_user=False,
-            boot_id=core.host.boot_id,
-            health=healthcheck.fresh(record.config),
-            cgroup=specs.cgroup_of(core, record.host.cgroup_parent, container.id).path,
-        )
+        running = _running(core, container, made)
         await core.containers.save(container, running)
         undo.pop_all()
     sources.tell(core, container, "mount")
@@ -185,6 +125,79 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
     core.supervisor.follow(core, container)
     core.health.begin(core, container)
     links.refresh(core, container)
+
+
+async def _bundle(
+    core: engine.Core, container: model.Container, linked: Sequence[links.Link]
+) -> None:
+    """Mounts, networks, files, and the runtime's config.json. The caller undoes what it leaves."""
+    record, bundle = container.record, core.bundle(container.id)
+    await asyncio.to_thread(_fresh_directory, bundle)
+    rootfs = os.path.join(bundle, "rootfs")
+    os.mkdir(rootfs, mode=0o755)
+    endpoints, found = await _all(
+        _connect(core, container),
+        _files(core, container, rootfs),
+    )
+    if record.host.ipc_mode == "shareable":
+        _mount_shm(specs.shm_path(core, container.id), record.host.shm_size)
+    etc = _etc_files(core, container, endpoints)
+    if linked:
+        home = core.home(container.id)
+        text = etcfiles.read(home, "hosts") + links.hosts(core, linked)
+        etcfiles.write(home, "hosts", text)
+    etc += await asyncio.to_thread(secretfiles.write, core, container, rootfs)
+    document = await asyncio.to_thread(
+        specs.build,
+        core,
+        container,
+        rootfs=rootfs,
+        sources=found,
+        etc=etc,
+        netns=endpoints[0].netns if endpoints else "",
+    )
+    with open(os.path.join(bundle, "config.json"), "wb") as file:
+        file.write(msgspec.json.encode(document))
+
+
+def _mount_shm(path: str, size: int) -> None:
+    os.mkdir(path)
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("shm", path, "tmpfs", flags, f"mode=1777,size={size}")
+
+
+def _request(core: engine.Core, container: model.Container) -> runtime.Bundle:
+    record = container.record
+    logged = record.host.log_config.type != "none"
+    return runtime.Bundle(
+        id=container.id,
+        path=core.bundle(container.id),
+        log_path=core.log_path(container.id) if logged else "",
+        log_limit=core.logs.monitor_limit(container) if logged else 0,
+        terminal=record.config.tty,
+        stdin=record.config.open_stdin,
+        stdin_once=record.config.stdin_once,
+    )
+
+
+def _running(core: engine.Core, container: model.Container, made: runtime.Monitored) -> model.State:
+    record = container.record
+    return msgspec.structs.replace(
+        container.state,
+        status=model.Status.RUNNING,
+        pid=made.pid,
+        pid_started=made.pid_started,
+        monitor=made.monitor,
+        monitor_started=made.monitor_started,
+        exit_code=0,
+        error="",
+        oom_killed=False,
+        started_at=time.time_ns(),
+        stopped_by_user=False,
+        boot_id=core.host.boot_id,
+        health=healthcheck.fresh(record.config),
+        cgroup=specs.cgroup_of(core, record.host.cgroup_parent, container.id).path,
+    )
 
 
 async def _files(core: engine.Core, container: model.Container, rootfs: str) -> dict[str, str]:
