@@ -38,7 +38,8 @@ def context(tmp_path: Path) -> Path:
     return root
 
 
-def _buildx(engine: Engine, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def buildx(engine: Engine, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``docker buildx``; skips the test where there is none."""
     if _PLUGIN is None or shutil.which("docker") is None:
         pytest.skip("docker buildx is not installed")
     config = tmp_path / "config"
@@ -48,13 +49,14 @@ def _buildx(engine: Engine, tmp_path: Path, *words: str) -> subprocess.Completed
         link.symlink_to(_PLUGIN)
     return subprocess.run(
         ["docker", "buildx", *words],
-        env={**engine.environment(), "DOCKER_CONFIG": str(config)},
+        env={**engine.environment(), "DOCKER_CONFIG": str(config),
+             "BUILDX_BAKE_ENTITLEMENTS_FS": "0"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
 def _build(engine: Engine, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return _buildx(engine, tmp_path, "build", "--progress=plain", *words)
+    return buildx(engine, tmp_path, "build", "--progress=plain", *words)
 
 
 def test_a_build_and_its_cache(engine: Engine, tmp_path: Path, context: Path) -> None:
@@ -85,7 +87,7 @@ def test_failures_are_told(engine: Engine, tmp_path: Path, context: Path) -> Non
 
 def test_lint(engine: Engine, tmp_path: Path, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox AS Upper\n")
-    done = _buildx(engine, tmp_path, "build", "--call", "check,format=json", str(context))
+    done = buildx(engine, tmp_path, "build", "--call", "check,format=json", str(context))
     if "unknown flag: --call" in done.stderr:
         pytest.skip("this buildx is older than 0.15")
     report = json.loads(done.stdout)
@@ -123,9 +125,9 @@ def test_named_contexts(engine: Engine, tmp_path: Path, context: Path) -> None:
 def test_the_cache_is_shown_and_pruned(engine: Engine, tmp_path: Path, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox\nRUN echo cached >/x\n")
     assert _build(engine, tmp_path, str(context)).returncode == 0
-    shown = _buildx(engine, tmp_path, "du")
+    shown = buildx(engine, tmp_path, "du")
     assert shown.returncode == 0 and "Total:" in shown.stdout, shown.stderr
-    pruned = _buildx(engine, tmp_path, "prune", "-af")
+    pruned = buildx(engine, tmp_path, "prune", "-af")
     assert pruned.returncode == 0, pruned.stderr
     assert "CACHED" not in _build(engine, tmp_path, str(context)).stderr.split("RUN echo cached")[1]
 
@@ -135,7 +137,7 @@ def test_official_build_uses_it(engine: Engine, tmp_path: Path, context: Path) -
     if _PLUGIN is None or shutil.which("docker") is None:
         pytest.skip("docker buildx is not installed")
     (context / "Dockerfile").write_text("FROM busybox\nCOPY --link sub /sub\n")
-    _buildx(engine, tmp_path, "ls")  # makes the configuration
+    buildx(engine, tmp_path, "ls")  # makes the configuration
     done = subprocess.run(
         ["docker", "build", "-q", "-t", "official:1", str(context)],
         env={**engine.environment(), "DOCKER_CONFIG": str(tmp_path / "config")},

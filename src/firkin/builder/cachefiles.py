@@ -16,21 +16,19 @@ import functools
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.builder import cache, graph, imaging, request, solver, steps, trees
+from firkin.builder import blobs, cache, graph, imaging, request, solver, steps, trees
 from firkin.content import store as contents
 from firkin.images import assemble, catalog, diff, layers, stream, unpack
-from firkin.linux import regular
 from firkin.remotes import auth, fetcher, pusher, transport
 from firkin.types import image as types
 
 MEDIA = "application/vnd.firkin.buildcache.config.v1+json"
 INLINE = "firkin.buildcache.v1"
-_LIMIT = 32 << 20
 
 
 class Record(msgspec.Struct):
@@ -57,69 +55,17 @@ class Document(msgspec.Struct):
     mounts: list[Mount] = []
 
 
-class Blobs(Protocol):
-    """Where the blobs of an imported cache are."""
-
-    def read(self, descriptor: types.Descriptor) -> AsyncIterator[bytes]:
-        """The bytes of a blob."""
-        ...
-
-
-class Registry:
-    """Blobs of a repository."""
-
-    def __init__(self, source: fetcher.Fetcher) -> None:
-        self._source = source
-
-    def read(self, descriptor: types.Descriptor) -> AsyncIterator[bytes]:
-        return self._source.blob(descriptor.digest, descriptor.size)
-
-
-class Directory:
-    """Blobs of an OCI layout in a directory."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-
-    def path(self, digest: str) -> str:
-        """Where a blob is. Raises ``InvalidParameter``."""
-        if not reference.is_sha256(digest):
-            raise errdefs.InvalidParameter(f"the cache has the digest {digest[:80]!r}")
-        return os.path.join(self._root, "blobs", "sha256", digest[len("sha256:") :])
-
-    def open(self, path: str) -> BinaryIO:
-        """A regular file of the directory, which a client has sent: no link, FIFO or device.
-
-        Blocks. Raises ``OSError``.
-        """
-        inner = os.path.relpath(path, self._root)
-        return open(regular.descriptor(self._root, inner, links=False), "rb", buffering=0)
-
-    def small(self, path: str) -> bytes:
-        """The content of a small file. Blocks. Raises ``OSError`` and ``InvalidParameter``."""
-        with self.open(path) as file:
-            data = file.read(_LIMIT + 1)
-        if len(data) > _LIMIT:
-            raise errdefs.InvalidParameter(f"the build cache has a document above {_LIMIT} bytes")
-        return data
-
-    async def read(self, descriptor: types.Descriptor) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(self.open, self.path(descriptor.digest)) as file:
-            while data := await asyncio.to_thread(file.read, 1 << 20):
-                yield data
-
-
 class Imported:
     """A cache to look into. ``solver.Solver`` asks it for keys it does not find itself."""
 
     def __init__(
         self, workshop: steps.Workshop, document: Document, items: list[types.Descriptor],
-        blobs: Blobs,
+        source: blobs.Blobs,
     ) -> None:  # fmt: skip
         self._workshop = workshop
         self._document = document
         self._items = items
-        self._blobs = blobs
+        self._blobs = source
         self._records = {record.key: record for record in document.records}
         self._one = asyncio.Lock()
 
@@ -148,7 +94,9 @@ class Imported:
             record.layers, diff_ids, layers.chain_ids(diff_ids), strict=True
         ):
             if not await owner.has(chain):
-                received = await self._fetch(self._items[at])
+                received = await blobs.layer(
+                    self._blobs, owner, self._items[at], "fetch cached layer"
+                )
                 try:
                     await owner.place(received, diff_id, chain, parent)
                 finally:
@@ -162,23 +110,6 @@ class Imported:
             await known.add(made, [record.key] if last else [])
             parent = chain
         return made
-
-    async def _fetch(self, item: types.Descriptor) -> layers.Received:
-        owner = self._workshop.trees.owner
-        loop = asyncio.get_running_loop()
-
-        def work(buffer: stream.Buffer) -> layers.Received:
-            first = buffer.take()
-            sink = owner.sink(loop, b"".join(first)[:512], item.digest)
-            try:
-                sink.write(first)
-                while chunks := buffer.take():
-                    sink.write(chunks)
-                return sink.finish(item.digest, item.size)
-            finally:
-                sink.close()
-
-        return await stream.consume(self._blobs.read(item), work, "fetch cached layer")
 
     async def mounts(self) -> None:
         """Bring the cache mounts that are not here yet."""
@@ -210,7 +141,7 @@ class Imported:
 
 
 def opened(
-    workshop: steps.Workshop, manifest: types.Manifest, config: bytes, blobs: Blobs
+    workshop: steps.Workshop, manifest: types.Manifest, config: bytes, source: blobs.Blobs
 ) -> Imported:
     """The cache of a manifest: one of its own, or inside of an image.
 
@@ -225,7 +156,7 @@ def opened(
     used += [mount.layer for mount in document.mounts]
     if len(document.diff_ids) != count or any(not 0 <= at < count for at in used):
         raise errdefs.InvalidParameter("the build cache is damaged: its layers do not fit")
-    return Imported(workshop, document, manifest.layers, blobs)
+    return Imported(workshop, document, manifest.layers, source)
 
 
 def _document(manifest: types.Manifest, config: bytes) -> Document:
@@ -256,21 +187,28 @@ async def from_registry(
             raise errdefs.NotFound(f"{name} has no image")
         document = (await source.manifest(real[0].digest)).data
     manifest = catalog.decode_manifest(document)
-    config = await source.small(manifest.config, _LIMIT, "the config of the build cache")
-    return opened(workshop, manifest, config, Registry(source))
+    config = await source.small(manifest.config, blobs.LIMIT, "the config of the build cache")
+    return opened(workshop, manifest, config, blobs.Registry(source))
 
 
 def from_directory(workshop: steps.Workshop, root: str) -> Imported:
     """The cache of an OCI layout in a directory. Blocks."""
-    blobs = Directory(root)
+    source = blobs.Directory(root)
     try:
-        data = blobs.small(os.path.join(root, "index.json"))
+        data = source.small(os.path.join(root, "index.json"))
         index = msgspec.json.decode(data, type=types.Index)
-        manifest = catalog.decode_manifest(blobs.small(blobs.path(index.manifests[0].digest)))
-        config = blobs.small(blobs.path(manifest.config.digest))
+        manifest = catalog.decode_manifest(source.small(source.path(index.manifests[0].digest)))
+        config = source.small(source.path(manifest.config.digest))
     except (OSError, IndexError, msgspec.MsgspecError) as error:
         raise errdefs.NotFound(f"there is no build cache in the directory: {error}") from error
-    return opened(workshop, manifest, config, blobs)
+    return opened(workshop, manifest, config, source)
+
+
+async def from_blobs(workshop: steps.Workshop, source: blobs.Blobs, digest: str) -> Imported:
+    """The cache whose manifest has that digest, at a client."""
+    top = types.Descriptor(digest=blobs.checked(digest), size=-1)
+    manifest = catalog.decode_manifest(await blobs.document(source, top))
+    return opened(workshop, manifest, await blobs.document(source, manifest.config), source)
 
 
 # Export
@@ -366,12 +304,13 @@ def needed(targets: list[graph.Vertex], mode: str) -> list[graph.Vertex]:
 
 async def push(
     carrier: transport.Transport, store: contents.Store, top: types.Descriptor, name: str,
-    who: auth.Credentials,
+    who: auth.Credentials, tag: str = "",
 ) -> None:  # fmt: skip
-    """Push a stored manifest or index with all that it names, under the tag of ``name``."""
+    """Push a stored manifest or index with all that it names, under the tag of ``name``, or under
+    ``tag`` (which may be a digest)."""
     parsed = reference.parse(name).tagged()
     target = pusher.Pusher(carrier, parsed, who)
-    await _push(target, store, top, parsed.tag)
+    await _push(target, store, top, tag or parsed.tag)
 
 
 async def _push(
@@ -387,13 +326,14 @@ async def _push(
             continue
 
         def source(offset: int, digest: str = blob["digest"]) -> AsyncIterator[bytes]:
-            return _pieces(store, digest, offset)
+            return pieces(store, digest, offset)
 
         await target.upload(source, blob["size"], lambda _: None)
     await target.manifest(tag, item.media_type or document["mediaType"], data)
 
 
-async def _pieces(store: contents.Store, digest: str, offset: int) -> AsyncIterator[bytes]:
+async def pieces(store: contents.Store, digest: str, offset: int = 0) -> AsyncIterator[bytes]:
+    """The bytes of a stored blob."""
     blob = await asyncio.to_thread(store.open, digest)
     try:
         blob.seek(offset)

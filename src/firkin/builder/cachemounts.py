@@ -22,7 +22,7 @@ class CacheMounts:
     """All cache mounts, below ``root``; each has a record of the kind exec.cachemount."""
 
     def __init__(self, root: str, known: cache.Cache, place: trees.Trees) -> None:
-        self._root = root
+        self.directory = root
         self._cache = known
         self._trees = place
         self._users: collections.Counter[str] = collections.Counter()
@@ -32,7 +32,7 @@ class CacheMounts:
 
     def path(self, record: cache.Record) -> str:
         """Where the directory of a record is."""
-        return os.path.join(self._root, record.id)
+        return os.path.join(self.directory, record.id)
 
     def find(self, identity: str) -> list[cache.Record]:
         """All directories of an id, the first made first."""
@@ -103,9 +103,9 @@ class CacheMounts:
 
     def clean(self) -> None:
         """Remove directories that no record knows. Blocks."""
-        for name in os.listdir(self._root):
+        for name in os.listdir(self.directory):
             if name not in self._cache.records:
-                base.remove_tree(os.path.join(self._root, name))
+                base.remove_tree(os.path.join(self.directory, name))
 
     def discard(self, record: cache.Record) -> None:
         """Remove the directory of a record that has been forgotten. Blocks."""

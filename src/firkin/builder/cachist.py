@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from firkin import errdefs, reference
 from firkin.builder import (
+    blobs,
     cachefiles,
     exporters,
     imaging,
@@ -20,6 +22,7 @@ from firkin.builder import (
 )
 from firkin.images import service as images
 from firkin.remotes import auth
+from firkin.types import image as types
 
 
 async def _who(wanted: request.Request, name: str) -> auth.Credentials:
@@ -49,14 +52,18 @@ class Cachist:
                 found = await cachefiles.from_registry(
                     self._workshop, self._images.carrier, name, await _who(wanted, name)
                 )
+            elif source.type == "local" and source.place is not None:
+                found = await cachefiles.from_blobs(
+                    self._workshop, source.place, source.options.get("digest", "")
+                )
             elif source.type == "local" and source.options.get("path"):
                 found = await asyncio.to_thread(
                     cachefiles.from_directory, self._workshop, source.options["path"]
                 )
             else:
                 raise errdefs.InvalidParameter(
-                    f"a cache can't be imported from the type {source.type!r}: use registry or "
-                    "local"
+                    f"a cache can't be imported from the type {source.type[:40]!r}: use registry "
+                    "or local"
                 )
             await found.mounts()
         except errdefs.InvalidParameter:
@@ -68,9 +75,13 @@ class Cachist:
 
     async def keep(
         self, wanted: request.Request, built: list[stages.Built], solved: solver.Solver
-    ) -> list[dict[str, str]]:
-        """Export the cache as ``cache_to`` says. Returns what the client is to fetch."""
+    ) -> tuple[list[dict[str, str]], dict[str, Any]]:
+        """Export the cache as ``cache_to`` says.
+
+        Returns what the client is to fetch, and what it is told of the cache.
+        """
         outputs: list[dict[str, str]] = []
+        said: dict[str, Any] = {}
         targets = [one.vertex for one in built if one.vertex is not None]
         for target in wanted.cache_to:
             if target.type == "inline":
@@ -85,6 +96,9 @@ class Cachist:
                 await cachefiles.push(
                     self._images.carrier, self._images.content, top, name, await _who(wanted, name)
                 )
+            elif target.type == "local" and target.place is not None:
+                await self._write(target.place, top)
+                said["cache.manifest"] = msgspec.json.encode(top).decode()
             elif target.type == "local" and target.options.get("dest"):
                 async with self._shelf.place() as (token, path):
                     await asyncio.to_thread(
@@ -94,10 +108,18 @@ class Cachist:
                 outputs.append({"type": "local", "dest": dest, "token": token})
             else:
                 raise errdefs.InvalidParameter(
-                    f"a cache can't be exported to the type {target.type!r}: use registry, "
+                    f"a cache can't be exported to the type {target.type[:40]!r}: use registry, "
                     "local (with dest) or inline"
                 )
-        return outputs
+        return outputs, said
+
+    async def _write(self, place: blobs.Place, top: types.Descriptor) -> None:
+        """Bring the blobs of a cache to a client, its manifest last."""
+        store = self._images.content
+        found = await asyncio.to_thread(exporters.needed, store, top.digest)
+        for digest, size in sorted(found.items(), key=lambda one: one[0] == top.digest):
+            item = types.Descriptor(digest=digest, size=size)
+            await place.write(item, cachefiles.pieces(store, digest))
 
     async def inline(
         self, wanted: request.Request, built: stages.Built, solved: solver.Solver

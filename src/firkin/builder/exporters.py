@@ -32,12 +32,15 @@ _REF = "org.opencontainers.image.ref.name"
 
 
 class Part(msgspec.Struct):
-    """The result for one platform: its image, and the manifests attached to it."""
+    """The result for one platform: its image, the manifests attached to it, and the annotations of
+    its descriptor in an index. ``fresh``: the store did not have the image before."""
 
     image: types.Image
     ref: trees.Ref
     platform: types.Platform
     attached: list[types.Descriptor] = []
+    annotations: dict[str, str] = {}
+    fresh: bool = False
 
 
 class Shelf:
@@ -90,8 +93,11 @@ class Shelf:
         await self._tasks.close()
 
 
-async def write_rootfs(place: trees.Trees, parts: list[Part], path: str, epoch: int | None) -> None:
-    """The file systems of ``parts`` as one tar; several lie in directories by their platform."""
+async def write_rootfs(
+    place: trees.Trees, parts: list[Part], path: str, epoch: int | None, *, split: bool = True
+) -> None:
+    """The file systems of ``parts`` as one tar; several lie in directories by their platform, or
+    without ``split`` over each other."""
     async with contextlib.AsyncExitStack() as stack:
         roots = [(part, await stack.enter_async_context(place.view(part.ref))) for part in parts]
 
@@ -99,7 +105,7 @@ async def write_rootfs(place: trees.Trees, parts: list[Part], path: str, epoch: 
             with open(path, "wb") as file:
                 for part, root in roots:
                     name = stages.shown(part.platform).replace("/", "_")
-                    prefix = f"{name}/" if len(parts) > 1 else ""
+                    prefix = f"{name}/" if len(parts) > 1 and split else ""
                     _walk(file, root, prefix, epoch)
                 file.write(bytes(1024))
 
@@ -125,12 +131,12 @@ def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 async def write_archive(
-    service: images.ImageService, parts: list[Part], names: list[str], path: str, *,
-    docker: bool, annotations: dict[str, str],
+    service: images.ImageService, native: types.Image, top: types.Descriptor, names: list[str],
+    path: str, *, docker: bool, indexed: bool,
 ) -> None:  # fmt: skip
     """An archive that ``load`` takes: of one image as ``save`` makes it, else an OCI layout."""
-    if len(parts) == 1 and not parts[0].attached and not annotations:
-        chosen = [save.Chosen(parts[0].image, names)]
+    if not indexed:
+        chosen = [save.Chosen(native, names)]
         pieces = save.archive(
             chosen, service.catalog, service.layers, service.collector, lambda *_: None
         )
@@ -142,7 +148,7 @@ async def write_archive(
         raise errdefs.InvalidParameter(
             "the docker exporter takes one platform and no attestations: use type=oci"
         )
-    await asyncio.to_thread(_write_layout, service, parts, names, path, annotations)
+    await asyncio.to_thread(write_blobs, service.layers.store, top, names, path)
 
 
 def index_of(
@@ -155,9 +161,10 @@ def index_of(
         media = known.manifest(part.image).media_type or types.MEDIA_OCI_MANIFEST
         manifests.append(
             types.Descriptor(
-                media_type=media, digest=info.digest, size=info.size, platform=part.platform
+                media_type=media, digest=info.digest, size=info.size, platform=part.platform,
+                annotations=part.annotations or None,
             )
-        )
+        )  # fmt: skip
     for part in parts:
         manifests += part.attached
     index = types.Index(manifests=manifests, annotations=annotations or None)
@@ -169,27 +176,24 @@ def index_of(
     return types.Descriptor(media_type=types.MEDIA_OCI_INDEX, digest=info.digest, size=info.size)
 
 
-def _blobs(store: contents.Store, digest: str, found: dict[str, int]) -> None:
-    """All blobs that a manifest or index needs, itself included."""
-    if digest in found:
-        return
-    data = contents.read(store, digest, catalog.MAX_DOCUMENT)
-    found[digest] = len(data)
-    document = msgspec.json.decode(data)
-    for item in document.get("manifests", []):
-        _blobs(store, item["digest"], found)
-    for item in [document.get("config"), *document.get("layers", [])]:
-        if item is not None:
-            found[item["digest"]] = store.info(item["digest"]).size
+def needed(store: contents.Store, digest: str) -> dict[str, int]:
+    """All blobs that a stored manifest or index needs, itself included: sizes by digest. Blocks."""
+    found: dict[str, int] = {}
 
+    def add(digest: str) -> None:
+        if digest in found:
+            return
+        data = contents.read(store, digest, catalog.MAX_DOCUMENT)
+        found[digest] = len(data)
+        document = msgspec.json.decode(data)
+        for item in document.get("manifests", []):
+            add(item["digest"])
+        for item in [document.get("config"), *document.get("layers", [])]:
+            if item is not None:
+                found[item["digest"]] = store.info(item["digest"]).size
 
-def _write_layout(
-    service: images.ImageService, parts: list[Part], names: list[str], path: str,
-    annotations: dict[str, str],
-) -> None:  # fmt: skip
-    store = service.layers.store
-    top = index_of(store, service.catalog, parts, annotations)
-    write_blobs(store, top, names, path)
+    add(digest)
+    return found
 
 
 def write_blobs(store: contents.Store, top: types.Descriptor, names: list[str], path: str) -> None:
@@ -198,11 +202,14 @@ def write_blobs(store: contents.Store, top: types.Descriptor, names: list[str], 
     for name in names or [""]:
         one = msgspec.to_builtins(top)
         if name:
-            one["annotations"] = {_NAME: name, _REF: reference.parse(name).tag}
+            one["annotations"] = {
+                **one.get("annotations", {}),
+                _NAME: name,
+                _REF: reference.parse(name).tag,
+            }
         listed.append(one)
     head = {"schemaVersion": 2, "mediaType": types.MEDIA_OCI_INDEX, "manifests": listed}
-    found: dict[str, int] = {}
-    _blobs(store, top.digest, found)
+    found = needed(store, top.digest)
     with open(path, "wb") as file:
         file.write(_header("blobs/", 0, tarfile.DIRTYPE))
         file.write(_header("blobs/sha256/", 0, tarfile.DIRTYPE))

@@ -17,8 +17,19 @@ import msgspec
 from firkin import errdefs
 from firkin.builder import plan, solver, stages, steps, trees
 from firkin.content import store as contents
-from firkin.images import assemble, catalog, diff, layers, stream, views
+from firkin.images import assemble, catalog, diff, layers, packing, stream, views
 from firkin.types import image as types
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How an image is written down: its layers' compression (None: as they are stored), and the
+    annotations of its manifest."""
+
+    compression: packing.Compression | None = None
+    annotations: dict[str, str] = {}
+
+
+AS_STORED = Form()
 
 
 class Layer(msgspec.Struct):
@@ -32,8 +43,10 @@ class Imager:
     """Makes images. One for each engine."""
 
     def __init__(
-        self, workshop: steps.Workshop, known: catalog.Catalog, owner: layers.Layers
-    ) -> None:
+        self, workshop: steps.Workshop, known: catalog.Catalog, owner: layers.Layers,
+        press: packing.Press,
+    ) -> None:  # fmt: skip
+        self._press = press
         self._workshop = workshop
         self._cache = workshop.cache
         self._catalog = known
@@ -42,7 +55,7 @@ class Imager:
 
     async def image(
         self, built: stages.Built, solved: solver.Solver, names: list[str], epoch: int | None,
-        adorn: Callable[[bytes], bytes] = lambda config: config,
+        adorn: Callable[[bytes], bytes] = lambda config: config, form: Form = AS_STORED,
     ) -> types.Image:  # fmt: skip
         """The image of a planned and solved stage. The caller holds a lease.
 
@@ -55,19 +68,38 @@ class Imager:
         config.rootfs = types.RootFS(diff_ids=[layer.diff_id for layer in stack])
         await self._history(built, solved, config, len(stack), epoch)
         encoded = adorn(assemble.encode_config(config))
+        manifest = b""
+        if form != AS_STORED:
+            await self._pack(stack, form)
+            descriptor = types.Descriptor(
+                media_type=types.MEDIA_OCI_CONFIG, digest=catalog.digest_of(encoded),
+                size=len(encoded),
+            )  # fmt: skip
+            items = [layer.descriptor for layer in stack]
+            manifest = assemble.encode_manifest(descriptor, items, form.annotations)
         same = self._catalog.images.get(catalog.digest_of(encoded))
-        if same is not None and all(
-            self._layers.store.exists(digest) for digest in (same.id, same.manifest)
+        if (
+            same is not None
+            and (not manifest or same.manifest == catalog.digest_of(manifest))
+            and all(self._layers.store.exists(digest) for digest in (same.id, same.manifest))
         ):
             for name in names:
-                if self._catalog.names.get(name) != same.id:
+                known = self._catalog.names.get(name), self._catalog.targets.get(name)
+                if known != (same.id, same.manifest):
                     await self._catalog.tag(same.id, name)
             return self._catalog.images[same.id]
         parts = assemble.Parts(
-            config=encoded,
-            layers=[self._received(layer) for layer in stack], names=names,
+            config=encoded, layers=[self._received(layer) for layer in stack], names=names,
+            manifest=manifest,
         )  # fmt: skip
         return await assemble.assemble(parts, self._layers, self._catalog)
+
+    async def _pack(self, stack: list[Layer], form: Form) -> None:
+        wanted = form.compression
+        if wanted is None:
+            return
+        for layer in stack:
+            layer.descriptor = await self._press.layer(layer.descriptor, wanted)
 
     def _received(self, layer: Layer) -> layers.Received:
         return assemble.stored(self._layers.store, layer.descriptor)

@@ -187,9 +187,12 @@ class Plan(dispatch.Dispatch):
         return await self._from_image(stage, name, platform)
 
     async def _from_image(
-        self, stage: instructions.Stage, name: str, platform: types.Platform
-    ) -> State:
-        found = await self._resolve(name, platform, stage.head)
+        self, stage: instructions.Stage, name: str, platform: types.Platform,
+        named: request.ImageContext | request.Layout | None = None,
+    ) -> State:  # fmt: skip
+        if isinstance(named, request.ImageContext):
+            name = named.reference
+        found = await self._resolve(name, platform, stage.head, named)
         label = self._label(stage, 1, 1 + sum(
             isinstance(one, instructions.Run | instructions.Copy)
             or one.node.keyword == "WORKDIR" for one in stage.body))  # fmt: skip
@@ -209,11 +212,16 @@ class Plan(dispatch.Dispatch):
         )
 
     async def _from_context(
-        self, stage: instructions.Stage, name: str, named: request.Context | request.ImageContext,
+        self, stage: instructions.Stage, name: str, named: request.Named,
         platform: types.Platform,
     ) -> State:  # fmt: skip
-        if isinstance(named, request.ImageContext):
-            return await self._from_image(stage, named.reference, platform)
+        if isinstance(named, request.ImageContext | request.Layout):
+            return await self._from_image(stage, name, platform, named)
+        if isinstance(named, request.Finished):
+            base = named.result(platform)
+            return State(
+                Built(base.vertex, copied(base.config), base.lines, base.base), {}, platform
+            )
         source = self._context(name)
         vertex = graph.Vertex(
             graph.Copy(sources=[graph.Paths(input=1, patterns=["/"])], inline=[], target="/"),
@@ -234,7 +242,7 @@ class Plan(dispatch.Dispatch):
             return int(name)
         return None
 
-    def _named(self, name: str) -> request.Context | request.ImageContext | None:
+    def _named(self, name: str) -> request.Named | None:
         found = self._wanted.contexts.get(name)
         if found is not None:
             return found
@@ -251,12 +259,17 @@ class Plan(dispatch.Dispatch):
         return None
 
     async def _resolve(
-        self, name: str, platform: types.Platform, owner: instructions.Instruction
-    ) -> types.Image:
-        key = (name, shown(platform))
+        self, name: str, platform: types.Platform, owner: instructions.Instruction,
+        named: request.ImageContext | request.Layout | None = None,
+    ) -> types.Image:  # fmt: skip
+        layout = named if isinstance(named, request.Layout) else None
+        key = (f"layout {name}" if layout is not None else name, shown(platform))
         task = self._resolved.get(key)
         if task is None:
-            work = self._images.resolve(name, platform, self._wanted)
+            if layout is not None:
+                work = layout.image(platform)
+            else:
+                work = self._images.resolve(name, platform, self._wanted)
             task = self._resolved[key] = self._tasks.spawn_quiet(work, f"resolve {name}")
         try:
             return await asyncio.shield(task)
@@ -277,6 +290,11 @@ class Plan(dispatch.Dispatch):
         if isinstance(named, request.ImageContext):
             found = await self._resolve(named.reference, state.platform, owner)
             return self._image_vertex(found, named.reference, "")
+        if isinstance(named, request.Layout):
+            found = await self._resolve(name, state.platform, owner, named)
+            return self._image_vertex(found, name, "")
+        if isinstance(named, request.Finished):
+            return named.result(state.platform).vertex
         if named is not None:
             return self._context(name)
         earlier = self._earlier(name, stage.index)

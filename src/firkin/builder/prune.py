@@ -5,28 +5,37 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
+import os
 from typing import Any
 
 import msgspec
 
-from firkin.builder import cache, cachemounts, contextstore
+from firkin.builder import cache, cachefilter, cachemounts, contextstore
 from firkin.images import catalog, layers
 from firkin.linux import sampler, treesize
 
-_TYPES = {cache.REGULAR, cache.LOCAL, cache.MOUNT, cache.GIT, cache.HTTP, "internal", "frontend"}
-
 
 class Options(msgspec.Struct, kw_only=True):
-    """Which records go: not used since ``until`` (seconds since the epoch), of these ids and types;
-    ``keep`` bytes of those used last stay. ``all`` takes those too that images share."""
+    """Which records go: those that ``match``, not used since ``until`` (seconds since the epoch).
+
+    With limits, in bytes, only as many go as bring the cache down to ``max_used`` and the disk to
+    ``min_free``, and never more than leave it with ``reserved``; with the last alone, all above it.
+    ``all`` takes records, too, whose layers images have.
+    """
 
     all: bool = False
-    keep: int = 0
+    reserved: int = 0
+    max_used: int = 0
+    min_free: int = 0
     until: float | None = None
-    ids: list[str] = []
-    types: list[str] = []
-    in_use: bool | None = None
-    shared: bool | None = None
+    match: cachefilter.Predicate = lambda one: True
+
+    def keep(self, total: int, free: int) -> int:
+        """How many of ``total`` bytes may stay, when ``free`` are free on the disk."""
+        limits = [self.max_used] if self.max_used else []
+        if self.min_free:
+            limits.append(total - max(0, self.min_free - free))
+        return max(min(limits, default=0), self.reserved)
 
 
 def shared(known: catalog.Catalog) -> set[str]:
@@ -76,24 +85,19 @@ async def prune(
         for record in known.records.values()
     }
     total = sum(own.values())
+    disk = os.statvfs(mounts.directory)
+    keep = options.keep(total, disk.f_bavail * disk.f_frsize)
     gone: list[cache.Record] = []
     freed = 0
     for record in sorted(known.records.values(), key=lambda one: one.used):
-        if options.keep and total - freed <= options.keep:
+        if total - freed <= keep and keep:
             break
-        if known.in_use(record) or contexts.busy(record):
-            continue
-        if not options.all and record.snapshot in of_images:
+        in_use = known.in_use(record) or contexts.busy(record)
+        if in_use or (not options.all and record.snapshot in of_images):
             continue
         if options.until is not None and record.used > options.until:
             continue
-        if options.ids and not any(record.id.startswith(one) for one in options.ids):
-            continue
-        if options.types and record.kind not in options.types:
-            continue
-        if options.shared is not None and (record.snapshot in of_images) != options.shared:
-            continue
-        if options.in_use:
+        if not options.match(cachefilter.Seen(record, in_use, record.snapshot in of_images)):
             continue
         gone.append(record)
         freed += own[record.id]
@@ -111,24 +115,32 @@ async def prune(
 
 
 def usage(
-    known: cache.Cache, images: catalog.Catalog, sizes: dict[str, int]
+    known: cache.Cache,
+    images: catalog.Catalog,
+    sizes: dict[str, int],
+    match: cachefilter.Predicate = lambda one: True,
 ) -> list[dict[str, Any]]:
     """BuildCache objects of the Engine API, the oldest first."""
     of_images = shared(images)
+    seen = [
+        cachefilter.Seen(record, known.in_use(record), record.snapshot in of_images)
+        for record in sorted(known.records.values(), key=lambda one: (one.created, one.id))
+    ]
     return [
         {
-            "ID": record.id,
-            "Parents": [record.parent] if record.parent in known.records else None,
-            "Type": record.kind,
-            "Description": record.description,
-            "InUse": known.in_use(record),
-            "Shared": record.snapshot in of_images,
-            "Size": sizes.get(record.id, 0),
-            "CreatedAt": _time(record.created),
-            "LastUsedAt": _time(record.used) if record.uses else None,
-            "UsageCount": record.uses,
+            "ID": one.record.id,
+            "Parents": [one.record.parent] if one.record.parent in known.records else None,
+            "Type": one.record.kind,
+            "Description": one.record.description,
+            "InUse": one.in_use,
+            "Shared": one.shared,
+            "Size": sizes.get(one.record.id, 0),
+            "CreatedAt": _time(one.record.created),
+            "LastUsedAt": _time(one.record.used) if one.record.uses else None,
+            "UsageCount": one.record.uses,
         }
-        for record in sorted(known.records.values(), key=lambda one: (one.created, one.id))
+        for one in seen
+        if match(one)
     ]
 
 

@@ -8,15 +8,17 @@ agent, credentials) it asks for through small contracts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from firkin.builder import trees
+from firkin.builder import blobs, stages, trees
 from firkin.remotes import auth
 from firkin.types import container
+from firkin.types import image as types
 
 
+@runtime_checkable
 class Context(Protocol):
     """Files of the client, under one name. ``open`` is called at most once for each build."""
 
@@ -83,6 +85,33 @@ class ImageContext(msgspec.Struct, frozen=True):
     reference: str
 
 
+@runtime_checkable
+class Layout(Protocol):
+    """A named context that is an image of an OCI layout (see ``layouts``)."""
+
+    async def image(self, platform: types.Platform) -> types.Image:
+        """The image for a platform, in the store. Raises ``NotFound``, ``InvalidParameter``."""
+        ...
+
+
+@runtime_checkable
+class Finished(Protocol):
+    """A named context that is another build, which has been done (see ``prepared``)."""
+
+    def result(self, platform: types.Platform) -> stages.Built:
+        """What it is for a platform. Raises ``InvalidParameter`` when it is not for that one."""
+        ...
+
+
+class Nested(msgspec.Struct, frozen=True):
+    """A named context that is another build, to be done before the one that names it."""
+
+    request: Request
+
+
+Named = Context | ImageContext | Layout | Finished | Nested
+
+
 class Output(msgspec.Struct, frozen=True, kw_only=True):
     """Where the result goes: ``type`` is image, docker, oci, tar, local, registry or cacheonly.
 
@@ -94,8 +123,22 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
     @property
+    def named(self) -> list[str]:
+        """The names of the image, as they were given."""
+        return self.names or [one for one in self.options.get("name", "").split(",") if one]
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it is pushed under its digest alone."""
+        return self.options.get("push-by-digest") == "true"
+
+    @property
     def stored(self) -> bool:
         """Whether it is an image of the store."""
+        return not self.anonymous and self._kept
+
+    @property
+    def _kept(self) -> bool:
         return self.type in ("image", "registry") or (self.type == "docker" and not self.fetched)
 
     @property
@@ -110,10 +153,14 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A cache to import from or export to: ``type`` registry, local or inline."""
+    """A cache to import from or export to: ``type`` registry, local or inline.
+
+    ``place`` is where a local one is, at a client that is asked blob by blob.
+    """
 
     type: str
     options: dict[str, str] = {}
+    place: blobs.Place | None = None
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -123,7 +170,7 @@ class Request(msgspec.Struct, kw_only=True):
     """
 
     context: Context | ImageContext | None = None
-    contexts: dict[str, Context | ImageContext] = {}
+    contexts: dict[str, Named] = {}
     dockerfile: bytes | None = None
     filename: str = "Dockerfile"
     ignore: bool = False

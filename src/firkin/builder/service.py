@@ -18,15 +18,15 @@ import asyncio
 import contextlib
 import os
 import time
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from firkin import errdefs, reference
+from firkin import errdefs
 from firkin.builder import (
-    attest,
     cache,
-    cachefiles,
+    cachefilter,
     cachist,
     contextstore,
     executor,
@@ -34,9 +34,11 @@ from firkin.builder import (
     graph,
     imaging,
     plan,
+    prepared,
     progress,
     prune,
     request,
+    results,
     select,
     solver,
     stages,
@@ -47,18 +49,11 @@ from firkin.builder.dockerfile import errors, instructions, lint, parser
 from firkin.images import platforms
 from firkin.images import service as images
 from firkin.linux import regular, tasks
-from firkin.types import image as types
 from firkin.wire import ignorefile
 
 _MAX_IGNORE = 1 << 20
-
-
-class Result(msgspec.Struct):
-    """What a build made: the image (None for outputs without one) and metadata about it."""
-
-    image: types.Image | None
-    metadata: dict[str, Any]
-    warnings: list[lint.Warning]
+ENTITLEMENTS = ("network.host", "security.insecure")
+T = TypeVar("T")
 
 
 class Builder:
@@ -80,8 +75,9 @@ class Builder:
         )
         self.shelf = exporters.Shelf(os.path.join(self._root, "outputs"))
         self._jobs = solver.Jobs()
-        self._imager = imaging.Imager(self.workshop, store.catalog, store.layers)
-        self._cachist = cachist.Cachist(self.workshop, self._imager, store, self.shelf)
+        imager = imaging.Imager(self.workshop, store.catalog, store.layers, store.press)
+        self._cachist = cachist.Cachist(self.workshop, imager, store, self.shelf)
+        self._results = results.Results(store, self.trees, imager, self._cachist, self.shelf)
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._tasks = tasks.Tasks("builds")
 
@@ -105,12 +101,37 @@ class Builder:
 
     async def build(
         self, wanted: request.Request, watcher: progress.Watcher, *, build_id: str = ""
-    ) -> Result:
+    ) -> results.Result:
         """Do a build. Raises ``DockerfileError``, ``StepFailed`` and what else went wrong.
 
         Cancelled, or with :meth:`cancel`, it leaves nothing but complete results in the cache.
         """
-        task = self._tasks.spawn_quiet(self._build(wanted, watcher), f"build {build_id}")
+
+        async def work() -> results.Result:
+            done = await self._prepare(wanted, watcher)
+            try:
+                return await self._results.export(done, wanted.outputs, wanted.annotations, watcher)
+            finally:
+                await done.close()
+
+        return await self._owned(work(), build_id)
+
+    async def prepare(
+        self, wanted: request.Request, watcher: progress.Watcher
+    ) -> prepared.Prepared:
+        """Do a build but for its outputs. The caller closes what it gets; else as :meth:`build`."""
+        return await self._owned(self._prepare(wanted, watcher), "")
+
+    async def export(
+        self, done: prepared.Prepared, outputs: Sequence[request.Output],
+        annotations: dict[str, str], watcher: progress.Watcher,
+    ) -> results.Result:  # fmt: skip
+        """Bring the result of a build where it is wanted. Cancelled, it leaves nothing."""
+        return await self._owned(self._results.export(done, outputs, annotations, watcher), "")
+
+    async def _owned(self, work: Coroutine[Any, Any, T], build_id: str) -> T:
+        """Work as a task that this builder ends when it ends."""
+        task = self._tasks.spawn_quiet(work, f"build {build_id}")
         if build_id:
             self._builds[build_id] = task
         try:
@@ -120,6 +141,9 @@ class Builder:
                 raise errdefs.Cancelled("the build was cancelled") from None
             task.cancel()
             await asyncio.wait([task])
+            done = None if task.cancelled() or task.exception() else task.result()
+            if isinstance(done, prepared.Prepared):
+                await done.close()
             raise
         finally:
             if build_id and self._builds.get(build_id) is task:
@@ -132,7 +156,9 @@ class Builder:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _build(self, wanted: request.Request, watcher: progress.Watcher) -> Result:
+    async def _prepare(
+        self, wanted: request.Request, watcher: progress.Watcher
+    ) -> prepared.Prepared:
         warnings: list[lint.Warning] = []
 
         def warn(rule: str, message: str, line: int) -> None:
@@ -145,16 +171,47 @@ class Builder:
         text = ""
         async with contextlib.AsyncExitStack() as stack:
             wanted = await self._opened(wanted, stack)
+            wanted = await self._nested(wanted, watcher, stack)
             text, ignored = await self._dockerfile(wanted)
             try:
                 file = instructions.load(text)
                 for found in lint.check(file, text, ignored, wanted.args):
                     warn(found.rule, found.message, found.line)
-                done = await self._planned(wanted, file, watcher, warn, stack)
+                begun = time.time()
+                plans = self._plans(wanted, file, warn)
+                built, solved = await self._solved(wanted, plans, watcher, stack)
             except errors.DockerfileError as error:
                 raise error.shown(wanted.filename, text) from error
-            done.warnings = warnings
-            return done
+            return prepared.Prepared(wanted, plans, built, solved, warnings, begun, stack.pop_all())
+
+    async def _nested(
+        self, wanted: request.Request, watcher: progress.Watcher, stack: contextlib.AsyncExitStack
+    ) -> request.Request:
+        """The request with the builds that are its named contexts done."""
+        inner = {n: c.request for n, c in wanted.contexts.items() if isinstance(c, request.Nested)}
+        if not inner:
+            return wanted
+        work = {
+            name: self._tasks.spawn_quiet(
+                self._prepare(
+                    msgspec.structs.replace(one, platforms=one.platforms or wanted.platforms),
+                    watcher,
+                ),
+                f"context {name}",
+            )
+            for name, one in inner.items()
+        }
+        try:
+            await asyncio.gather(*work.values())
+        finally:
+            for task in work.values():
+                task.cancel()
+            await asyncio.wait(work.values())
+            for task in work.values():
+                if not task.cancelled() and task.exception() is None:
+                    stack.push_async_callback(task.result().close)
+        done = {name: task.result() for name, task in work.items()}
+        return msgspec.structs.replace(wanted, contexts={**wanted.contexts, **done})
 
     async def check(self, wanted: request.Request) -> dict[str, Any]:
         """The build checks alone (``--check``), and the file's stages and arguments."""
@@ -213,21 +270,22 @@ class Builder:
         chosen = [platforms.parse(text) for text in wanted.platforms] or [platforms.host()]
         return [plan.Plan(file, wanted, self._resolver, one, warn) for one in chosen]
 
-    async def _planned(
-        self, wanted: request.Request, file: instructions.Dockerfile, watcher: progress.Watcher,
-        warn: Any, stack: contextlib.AsyncExitStack,
-    ) -> Result:  # fmt: skip
+    async def _solved(
+        self, wanted: request.Request, plans: list[plan.Plan], watcher: progress.Watcher,
+        stack: contextlib.AsyncExitStack,
+    ) -> tuple[list[stages.Built], solver.Solver]:  # fmt: skip
         for name in wanted.allow:
-            if name not in ("network.host", "security.insecure"):
+            if name not in ENTITLEMENTS:
                 raise errdefs.InvalidParameter(f"unknown entitlement {name!r} in --allow")
-        begun = time.time()
-        plans = self._plans(wanted, file, warn)
         built = [await one.build() for one in plans]
         for name in plan.unconsumed(wanted, plans):
             watcher.message(f"[Warning] One or more build-args [{name}] were not consumed")
         limits = graph.Limits(host=wanted.host, insecure="security.insecure" in wanted.allow)
         solved = solver.Solver(self.workshop, self._jobs, wanted, watcher, limits)
         stack.push_async_callback(solved.close)
+        for other in wanted.contexts.values():
+            if isinstance(other, prepared.Prepared):
+                solved.adopt(other.solved)
         for source in wanted.cache_from:
             await self._cachist.open(wanted, source, solved, watcher)
         watcher.planned(
@@ -235,145 +293,7 @@ class Builder:
             [line for one in plans for line in one.outline()],
         )
         await asyncio.gather(*(solved.solve(b.vertex) for b in built if b.vertex is not None))
-        return await self._export(wanted, plans, built, solved, watcher, begun)
-
-    async def _export(
-        self, wanted: request.Request, plans: list[plan.Plan], built: list[stages.Built],
-        solved: solver.Solver, watcher: progress.Watcher, begun: float,
-    ) -> Result:  # fmt: skip
-        names = list(dict.fromkeys(
-            str(reference.combine(name)) for out in wanted.outputs for name in out.names
-        ))  # fmt: skip
-        stored = [str(reference.combine(n)) for out in wanted.outputs if out.stored
-                  for n in out.names]  # fmt: skip
-        needs_image = any(out.type not in ("tar", "local", "cacheonly") for out in wanted.outputs)
-        metadata: dict[str, Any] = {}
-        outputs: list[dict[str, str]] = []
-        parts: list[exporters.Part] = []
-        async with self._images.collector.lease():
-            if needs_image:
-                here = _native(plans)
-                for one, planned in zip(built, plans, strict=True):
-                    mine = stored if planned is here else []
-                    adorn = await self._cachist.inline(wanted, one, solved)
-                    image = await self._imager.image(one, solved, mine, wanted.epoch, adorn)
-                    ref = trees.SCRATCH
-                    if one.vertex is not None:
-                        ref = await solved.solve(one.vertex)
-                    part = exporters.Part(image, ref, planned.platform)
-                    if wanted.attests:
-                        await self._attest(wanted, part, one, names, begun)
-                    parts.append(part)
-                metadata = await self._describe(wanted, parts, names)
-            else:
-                for one, planned in zip(built, plans, strict=True):
-                    ref = trees.SCRATCH
-                    if one.vertex is not None:
-                        ref = await solved.solve(one.vertex)
-                    parts.append(exporters.Part(_NO_IMAGE, ref, planned.platform))
-            outputs += await self._cachist.keep(wanted, built, solved)
-            for out in wanted.outputs:
-                if out.fetched:
-                    outputs.append(await self._shelve(wanted, out, parts, names))
-            for out in wanted.outputs:
-                if out.pushed:
-                    await self._push(wanted, out, parts, watcher)
-        if outputs:
-            metadata["firkin.outputs"] = outputs
-        native = next((p for p, one in zip(parts, plans, strict=True) if one is _native(plans)),
-                      parts[0] if parts else None)  # fmt: skip
-        return Result(native.image if needs_image and native is not None else None, metadata, [])
-
-    async def _describe(
-        self, wanted: request.Request, parts: list[exporters.Part], names: list[str]
-    ) -> dict[str, Any]:
-        image = parts[0].image
-        digest, media = image.manifest, types.MEDIA_OCI_MANIFEST
-        if len(parts) > 1 or any(part.attached for part in parts) or wanted.annotations:
-            top = await asyncio.to_thread(
-                exporters.index_of, self._images.content, self._images.catalog, parts,
-                wanted.annotations,
-            )  # fmt: skip
-            digest, media = top.digest, top.media_type
-        found: dict[str, Any] = {
-            "containerimage.config.digest": image.id,
-            "containerimage.descriptor": {"mediaType": media, "digest": digest},
-            "containerimage.digest": digest,
-        }
-        if names:
-            found["image.name"] = ",".join(names)
-        return found
-
-    async def _attest(
-        self, wanted: request.Request, part: exporters.Part, built: stages.Built, names: list[str],
-        begun: float,
-    ) -> None:  # fmt: skip
-        platform = stages.shown(part.platform)
-        statements: list[dict[str, Any]] = []
-        moment = float(wanted.epoch) if wanted.epoch is not None else time.time()
-        if mode := wanted.attests.get("provenance"):
-            vertices = graph.ancestors([built.vertex] if built.vertex is not None else [])
-            statements.append(attest.provenance(
-                wanted, part.image, names, platform, vertices, built.base, full=mode == "max",
-                begun=begun, ended=time.time(),
-            ))  # fmt: skip
-        if wanted.attests.get("sbom"):
-            async with self.trees.view(part.ref) as root:
-                statements.append(await asyncio.to_thread(
-                    attest.sbom, root, part.image, names, platform, moment))  # fmt: skip
-        if statements:
-            part.attached.append(await asyncio.to_thread(
-                exporters.attach, self._images.content, part.image, statements, part.platform
-            ))  # fmt: skip
-
-    async def _shelve(
-        self, wanted: request.Request, out: request.Output, parts: list[exporters.Part],
-        names: list[str],
-    ) -> dict[str, str]:  # fmt: skip
-        """Write an output for the client to fetch."""
-        async with self.shelf.place() as (token, path):
-            if out.type in ("tar", "local"):
-                await exporters.write_rootfs(self.trees, parts, path, wanted.epoch)
-            else:
-                wanted_names = names
-                if name := out.options.get("name"):
-                    wanted_names = [str(reference.combine(one)) for one in name.split(",")]
-                await exporters.write_archive(
-                    self._images, parts, wanted_names, path, docker=out.type == "docker",
-                    annotations=wanted.annotations,
-                )  # fmt: skip
-        return {"type": out.type, "dest": out.options.get("dest", "-"), "token": token}
-
-    async def _push(
-        self, wanted: request.Request, out: request.Output, parts: list[exporters.Part],
-        watcher: progress.Watcher,
-    ) -> None:  # fmt: skip
-        names = out.names or [one for one in out.options.get("name", "").split(",") if one]
-        if not names:
-            raise errdefs.InvalidParameter("cannot push an image without a name: give it one (-t)")
-        index: types.Descriptor | None = None
-        if len(parts) > 1 or any(part.attached for part in parts) or wanted.annotations:
-            index = await asyncio.to_thread(
-                exporters.index_of, self._images.content, self._images.catalog, parts,
-                wanted.annotations,
-            )  # fmt: skip
-        for name in names:
-            target = reference.combine(name)
-            who = await wanted.keys.get(target.domain)
-            if index is not None:
-                await cachefiles.push(
-                    self._images.carrier, self._images.content, index, str(target), who
-                )
-                watcher.message(f"pushed {target.familiar}: digest: {index.digest}")
-                continue
-
-            def say(message: dict[str, Any]) -> None:
-                if text := message.get("status"):
-                    identity = f"{message['id']}: " if message.get("id") else ""
-                    if not message.get("progressDetail"):
-                        watcher.message(f"{identity}{text}")
-
-            await self._images.push(str(target), credentials=who, progress=say)
+        return built, solved
 
     async def prune(self, options: prune.Options) -> tuple[list[str], int]:
         """Forget records; their ids and the bytes freed."""
@@ -390,21 +310,11 @@ class Builder:
             self.cache, self.workshop.mounts, self.contexts, await self._images.snapshots.sizes()
         )
 
-    async def usage(self) -> list[dict[str, Any]]:
-        """The build cache as the Engine API shows it."""
-        return prune.usage(self.cache, self._images.catalog, await self.sizes())
-
-
-_NO_IMAGE = types.Image(id="", manifest="", config=types.ImageConfig(), top="", size=0)
-
-
-def _native(plans: list[plan.Plan]) -> plan.Plan:
-    """The plan whose image gets the names in the store: the host's platform, else the first."""
-    here = platforms.host()
-    for one in plans:
-        if (one.platform.os, one.platform.architecture) == (here.os, here.architecture):
-            return one
-    return plans[0]
+    async def usage(self, filters: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """The build cache as the Engine API shows it, what fits the filters of it (see
+        ``cachefilter``)."""
+        match = cachefilter.parse(filters)
+        return prune.usage(self.cache, self._images.catalog, await self.sizes(), match)
 
 
 class _Opened:

@@ -171,6 +171,18 @@ class Solver:
         if snapshot:
             self._stack.enter_context(self._cache.pinned(snapshot))
 
+    def adopt(self, other: Solver) -> None:
+        """Take over what another build has solved, which is about to let go of it."""
+        for vertex, task in other._results.items():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                result = task.result()
+                if isinstance(result, trees.Ref):
+                    self._results[vertex] = task
+                    self.pin(result.snapshot)
+        for known, definition in other._definitions.items():
+            if definition.done() and not definition.cancelled() and not definition.exception():
+                self._definitions[known] = definition
+
     # Results
 
     async def _result(self, vertex: graph.Vertex) -> trees.Ref | trees.Tree:
@@ -278,7 +290,7 @@ class Solver:
         try:
             if isinstance(op, graph.Local):
                 named = self._request.contexts.get(op.name) if op.name else self._request.context
-                if named is None or isinstance(named, request.ImageContext):
+                if named is None or not isinstance(named, request.Context):
                     raise errdefs.InvalidParameter(
                         f"there is no context {op.name!r} to copy from" if op.name else
                         "the Dockerfile copies files, but the build has no context"

@@ -13,7 +13,7 @@ from typing import Any
 from grpclib import const
 
 from firkin import errdefs
-from firkin.buildkit import builds, control, frontend, rpc
+from firkin.buildkit import builds, control, definitions, frontend, rpc
 from firkin.buildkit.pb import common_pb2, control_pb2, gateway_pb2
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
@@ -28,8 +28,23 @@ CAPABILITIES = (
     "frontend.caps",
     "gateway.solve.metadata",
     "gateway.warnings",
+    "gateway.evaluate",
     "frontend.inputs",
+    "reference.output",
 )
+
+BUILDS = (
+    "source.local",
+    "exporter.image.annotations",
+    "exporter.image.attestations",
+    "exporter.multiple",
+    "exporter.sourcedateepoch",
+    "gc.freespacefilter",
+    "cache.gha",
+    "cache.s3",
+)
+"""What builds can do, by the names of what they would be made of in BuildKit. Caches that there are
+none of are among them, since buildx leaves those out without a word otherwise: they are refused."""
 
 
 class Bridge:
@@ -47,6 +62,7 @@ class Bridge:
         methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
             "Ping": (self.ping, pb.PingRequest, pb.PongResponse),
             "Solve": (self.solve, pb.BridgeSolveRequest, pb.BridgeSolveResponse),
+            "Evaluate": (self.evaluate, pb.EvaluateRequest, pb.EvaluateResponse),
             "Return": (self.return_, pb.ReturnRequest, pb.ReturnResponse),
             "Inputs": (self.inputs, pb.InputsRequest, pb.InputsResponse),
             "Warn": (self.warn, pb.WarnRequest, pb.WarnResponse),
@@ -63,7 +79,7 @@ class Bridge:
         await self._build(headers)
         return gateway_pb2.PongResponse(
             frontend_caps=[common_pb2.Capability(id=name, enabled=True) for name in CAPABILITIES],
-            llb_caps=[common_pb2.Capability(id="source.local", enabled=True)],
+            llb_caps=[common_pb2.Capability(id=name, enabled=True) for name in BUILDS],
             workers=[self._control.worker()],
         )
 
@@ -72,10 +88,8 @@ class Bridge:
     ) -> gateway_pb2.BridgeSolveResponse:
         """Build a Dockerfile; the answer has an id for the result."""
         build = await self._build(headers)
-        if request.frontend != control.DOCKERFILE or request.frontend_inputs:
-            raise errdefs.NotImplemented(
-                f"this engine's frontend is {control.DOCKERFILE}, without inputs of another build"
-            )
+        if request.frontend != control.DOCKERFILE:
+            raise errdefs.NotImplemented(f"this engine's frontend is {control.DOCKERFILE}")
         asked = frontend.Request(
             session=build.request.session,
             options=dict(request.frontend_opt),
@@ -85,12 +99,26 @@ class Bridge:
             ],
             cache_to=build.request.cache_to,
             entitlements=build.request.entitlements,
+            inputs={
+                name: self._builds.result(definitions.identity(definition))
+                for name, definition in request.frontend_inputs.items()
+            },
         )
         result = await self._frontend.solve(asked, build.trace)
+        identity = build.keep(result)
         answer = gateway_pb2.Result(
-            ref=gateway_pb2.Ref(id=build.keep(result)), metadata=self._frontend.metadata(result)
+            ref=gateway_pb2.Ref(id=identity, **{"def": definitions.encode(identity)}),
+            metadata=self._frontend.metadata(result),
         )
         return gateway_pb2.BridgeSolveResponse(result=answer)
+
+    async def evaluate(
+        self, request: gateway_pb2.EvaluateRequest, headers: rpc.Headers
+    ) -> gateway_pb2.EvaluateResponse:
+        """Do what has to be done for a result: all is done since its solve. Raises ``NotFound``."""
+        build = await self._build(headers)
+        build.result(request.ref)
+        return gateway_pb2.EvaluateResponse()
 
     async def return_(
         self, request: gateway_pb2.ReturnRequest, headers: rpc.Headers

@@ -82,6 +82,13 @@ class Builds:
             self._changed.notify_all()
         return build
 
+    def result(self, identity: str) -> Any:
+        """A result of any build that goes on. Raises ``NotFound``."""
+        for build in self._builds.values():
+            if identity in build.results:
+                return build.results[identity]
+        raise errdefs.NotFound("the build whose result was to be used is over")
+
     def end(self, ref: str) -> None:
         """The build is over. Status streams that read it go on to their end."""
         build = self._builds.pop(ref, None)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from grpclib import const
+import multidict
+from grpclib import const, server
 
 import firkin
 from firkin import errdefs
-from firkin.buildkit import builds, frontend, rpc
+from firkin.buildkit import builds, frontend, rpc, transport
 from firkin.buildkit import session as sessions
 from firkin.buildkit.pb import common_pb2, control_pb2
 
@@ -23,8 +25,8 @@ VERSION = "v0.25.0"
 class Cache(Protocol):
     """The build cache, as this service shows and prunes it."""
 
-    async def records(self) -> Sequence[control_pb2.UsageRecord]:
-        """What is in it."""
+    async def records(self, filters: Sequence[str]) -> Sequence[control_pb2.UsageRecord]:
+        """What is in it, of that what fits the filters. Raises ``InvalidParameter``."""
 
     async def prune(self, request: control_pb2.PruneRequest) -> Sequence[control_pb2.UsageRecord]:
         """Remove what fits the request; returns what was removed."""
@@ -72,7 +74,10 @@ class Control:
                 self.history, pb.BuildHistoryRequest, pb.BuildHistoryEvent
             ),
         }
-        return {_SERVICE + name: handler for name, handler in unary.items()}
+        session = const.Handler(
+            self.session, const.Cardinality.STREAM_STREAM, common_pb2.Bytes, common_pb2.Bytes
+        )
+        return {_SERVICE + name: handler for name, handler in {**unary, "Session": session}.items()}
 
     async def info(
         self, request: control_pb2.InfoRequest, headers: rpc.Headers
@@ -100,7 +105,7 @@ class Control:
         self, request: control_pb2.DiskUsageRequest, headers: rpc.Headers
     ) -> control_pb2.DiskUsageResponse:
         """The build cache."""
-        return control_pb2.DiskUsageResponse(record=await self._cache.records())
+        return control_pb2.DiskUsageResponse(record=await self._cache.records(request.filter))
 
     async def prune(
         self, request: control_pb2.PruneRequest, headers: rpc.Headers
@@ -116,6 +121,20 @@ class Control:
         kept: tuple[control_pb2.BuildHistoryEvent, ...] = ()
         for event in kept:
             yield event
+
+    async def session(self, stream: server.Stream[common_pb2.Bytes, common_pb2.Bytes]) -> None:
+        """A session inside of this connection: what else comes by ``POST /session``.
+
+        Several builds of one client share such a one for the directories that they share.
+        """
+        headers = multidict.CIMultiDict(
+            (key, str(value)) for key, value in (stream.metadata or {}).items()
+        )
+        try:
+            async with self._sessions.announced(headers) as opened:
+                await _tunnel(stream, opened.channel.connection)
+        except errdefs.FirkinError as error:
+            raise rpc.failure(error) from error
 
     async def status(
         self, request: control_pb2.StatusRequest, headers: rpc.Headers
@@ -147,6 +166,7 @@ class Control:
         try:
             if request.frontend:
                 result = await self._frontend.solve(asked, build.trace)
+                build.keep(result)
             else:
                 result = await build.returned
             said: Mapping[str, str] = {}
@@ -155,6 +175,8 @@ class Control:
             return control_pb2.SolveResponse(exporter_response=said)
         finally:
             self._builds.end(request.ref)
+            for one in build.results.values():
+                await self._frontend.close(one)
 
 
 def _exports(request: control_pb2.SolveRequest) -> list[frontend.Export]:
@@ -166,3 +188,30 @@ def _exports(request: control_pb2.SolveRequest) -> list[frontend.Export]:
 
 def _version() -> common_pb2.Version:
     return common_pb2.Version(package="firkin", version=VERSION, revision=firkin.__version__)
+
+
+async def _tunnel(
+    stream: server.Stream[common_pb2.Bytes, common_pb2.Bytes], connection: transport.Ended
+) -> None:
+    """Carry a connection's bytes in the messages of a stream, until either side ends."""
+    tunnel = transport.Tunnel(connection)
+    connection.connection_made(tunnel)
+
+    async def send() -> None:
+        while (data := await tunnel.outgoing.get()) is not None:
+            await stream.send_message(common_pb2.Bytes(data=data))
+            tunnel.sent(len(data))
+
+    async def receive() -> None:
+        while (message := await stream.recv_message()) is not None:
+            connection.data_received(message.data)
+        tunnel.close()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            receiving = group.create_task(receive())
+            await send()
+            receiving.cancel()
+    finally:
+        tunnel.close()
+        connection.connection_lost(None)

@@ -1,14 +1,15 @@
 """``dockerfile.v0``: the frontend behind the services, made of our own builder.
 
-A result is a plan only: the build runs when it is exported, in one go with its exporters, so that
-what the client asks for in two calls is one build with one progress. Lint (``--call check``) runs
-at once, since its findings are the result.
+A result is a build that is done but for its outputs (``builder.prepared``). It can be a context of
+other builds while its own goes on, and is closed when that is over. The answer to a question about
+the Dockerfile (``--call check``) is a result without a build.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.builder import contextstore
+from firkin.builder import blobs, contextstore, layouts, prepared
 from firkin.builder import request as building
 from firkin.buildkit import (
     agents,
+    content,
     contexts,
     filesync,
     frontend,
@@ -32,9 +34,11 @@ from firkin.buildkit import session as sessions
 from firkin.engine import buildrequests
 from firkin.engine import core as engine
 from firkin.remotes import auth
+from firkin.types import image as types
 from firkin.wire import ignorefile
 
 _ID = "buildkit-attachable-exporter-id"
+_SHARED = "local-sessionid:"
 _FILES = frozenset(("docker", "local", "oci", "tar"))
 _HUB = "https://index.docker.io/v1/"
 """What clients call the registry of the default domain in their configuration."""
@@ -66,36 +70,52 @@ class Keyring:
         return auth.Credentials(username=found.username, password=found.secret)
 
 
-class Planned:
-    """A build that is wanted, or a sub-request's answer in ``metadata``."""
+class Solved:
+    """A build that is done, or a sub-request's answer in ``metadata``."""
 
     def __init__(
         self,
-        wanted: building.Request | None,
+        done: prepared.Prepared | None,
         watcher: progress.Progress,
         metadata: Mapping[str, bytes],
+        stack: contextlib.AsyncExitStack,
     ) -> None:
-        self.wanted = wanted
+        self.done = done
         self.watcher = watcher
         self.metadata = metadata
+        self.stack = stack
 
 
 class Dockerfile:
     """A :class:`firkin.buildkit.frontend.Frontend`."""
 
-    def __init__(self, core: engine.Core) -> None:
+    def __init__(self, core: engine.Core, clients: sessions.Sessions) -> None:
         self._core = core
+        self._sessions = clients
 
-    async def solve(self, request: frontend.Request, traced: trace.Trace) -> Planned:
+    async def solve(self, request: frontend.Request, traced: trace.Trace) -> Solved:
         """See ``Frontend.solve``."""
         parsed = options.parse(request.options, request.entitlements)
         watcher = progress.Progress(traced, parsed.filename)
         wanted = await self._request(parsed, request, watcher)
-        if parsed.subrequest:
-            return Planned(None, watcher, await self._subrequest(parsed.subrequest, wanted))
-        return Planned(wanted, watcher, {})
+        builder = self._core.builder
+        async with contextlib.AsyncExitStack() as stack:
+            if parsed.subrequest:
+                found = await self._subrequest(parsed.subrequest, wanted)
+                return Solved(None, watcher, found, stack.pop_all())
+            place = await stack.enter_async_context(builder.trees.place())
+            forwarded = agents.Agents(request.session, place)
+            stack.push_async_callback(forwarded.close)
+            wanted.agents = forwarded
+            done = await builder.prepare(wanted, watcher)
+            stack.push_async_callback(done.close)
+            return Solved(done, watcher, {}, stack.pop_all())
 
-    def metadata(self, result: Planned) -> Mapping[str, bytes]:
+    async def close(self, result: Solved) -> None:
+        """See ``Frontend.close``."""
+        await result.stack.aclose()
+
+    def metadata(self, result: Solved) -> Mapping[str, bytes]:
         """See ``Frontend.metadata``."""
         return result.metadata
 
@@ -113,20 +133,26 @@ class Dockerfile:
         wanted.filename = parsed.filename
         wanted.secrets = Secrets(session)
         wanted.keys = Keyring(session)
-        wanted.cache_from = [*options.caches(request.cache_from), *options.imports(request.options)]
-        wanted.cache_to = options.caches(request.cache_to)
+        cached = [*options.caches(request.cache_from), *options.imports(request.options)]
+        wanted.cache_from = [_placed(one, session, "src") for one in cached]
+        wanted.cache_to = [
+            _placed(one, session, "dest") for one in options.caches(request.cache_to)
+        ]
         wanted.contexts = {
-            name: self._context(text, session, watcher) for name, text in parsed.contexts.items()
+            name.partition("::")[0]: await self._named(text, request, watcher)
+            for name, text in parsed.contexts.items()
         }
         if parsed.context and not parsed.context.startswith("local:"):
-            wanted.context = self._context(parsed.context, session, watcher)
+            wanted.context = await self._context(parsed.context, request, watcher)
             wanted.ignore = True
             return wanted
         name = parsed.context_name
+        files = await self._serving(parsed.dockerfile_name, request)
+        session = await self._serving(name, request)
         rules = f"{parsed.filename}.dockerignore"
         with watcher.task(f"[internal] load build definition from {parsed.filename}"):
             found = await contexts.some_files(
-                self._core.builder.trees, session, parsed.dockerfile_name,
+                self._core.builder.trees, files, parsed.dockerfile_name,
                 [parsed.filename, rules],
             )  # fmt: skip
             if parsed.filename not in found:
@@ -144,44 +170,70 @@ class Dockerfile:
         )
         return wanted
 
-    def _context(
-        self, text: str, session: sessions.Session, watcher: progress.Progress
-    ) -> building.Context | building.ImageContext:
-        """A context by what an option says of it. Raises ``InvalidParameter``."""
+    async def _named(
+        self, text: str, request: frontend.Request, watcher: progress.Progress
+    ) -> building.Named:
+        """A named context by what an option says of it. Raises ``InvalidParameter``."""
+        kind, _, rest = text.partition(":")
+        rest = rest.removeprefix("//")
+        if kind == "docker-image":
+            return building.ImageContext(rest)
+        if kind == "oci-layout":
+            head, _, digest = rest.partition("@")
+            if not digest:
+                raise errdefs.InvalidParameter(f"the context {text[:200]!r} has no digest")
+            place = content.Content(request.session, f"oci:{head.partition(':')[0]}")
+            top = types.Descriptor(digest=blobs.checked(digest), size=-1)
+            return layouts.Layout(self._core.images, place, top)
+        if kind == "input":
+            result = request.inputs.get(rest)
+            if not isinstance(result, Solved) or result.done is None:
+                raise errdefs.InvalidParameter(f"there is no build {rest[:200]!r} to build from")
+            return result.done
+        if kind == "target":
+            raise errdefs.InvalidParameter(
+                f"the context {text[:200]!r} is a target of a bake file: build it with bake"
+            )
+        return await self._context(text, request, watcher)
+
+    async def _serving(self, name: str, request: frontend.Request) -> sessions.Session:
+        """The session that has the directory ``name``: several builds may share one for it."""
+        other = request.options.get(f"{_SHARED}{name}", "")
+        return await self._sessions.get(other) if other else request.session
+
+    async def _context(
+        self, text: str, request: frontend.Request, watcher: progress.Progress
+    ) -> building.Context:
+        """A directory of the client, or what an address means. Raises ``InvalidParameter``."""
         kind, _, rest = text.partition(":")
         if kind == "local":
+            session = await self._serving(rest, request)
             return contexts.SessionContext(self._core.builder.contexts, session, rest, watcher)
-        if kind == "docker-image":
-            return building.ImageContext(rest.removeprefix("//"))
-        if kind in ("oci-layout", "input", "target"):
-            raise errdefs.NotImplemented(f"contexts of the kind {kind}: are not supported")
         return buildrequests.remote(self._core, buildrequests.Parameters(remote=text))
 
     async def export(
         self,
-        result: Planned,
+        result: Solved,
         request: frontend.Request,
         exports: Sequence[frontend.Export],
         traced: trace.Trace,
     ) -> Mapping[str, str]:
         """See ``Frontend.export``."""
-        if result.wanted is None:
+        if result.done is None:
             return {}
         builder = self._core.builder
-        wanted = msgspec.structs.replace(result.wanted, outputs=[_output(one) for one in exports])
+        outputs = [_output(one) for one in exports]
+        notes = dict(result.done.wanted.annotations)
+        for one in exports:
+            notes.update(options.annotated(one.attrs))
+        done = await builder.export(result.done, outputs, notes, result.watcher)
         async with builder.trees.place() as place:
-            forwarded = agents.Agents(request.session, place)
-            wanted.agents = forwarded
-            try:
-                done = await builder.build(wanted, result.watcher)
-                for file in done.metadata.pop("firkin.outputs", ()):
-                    export = exports[int(file["dest"])]
-                    with result.watcher.task(f"sending {export.type} to the client"):
-                        await self._send(request.session, export, file["token"], place)
-            finally:
-                await forwarded.close()
+            for file in done.metadata.pop("firkin.outputs", ()):
+                export = exports[int(file["dest"])]
+                with result.watcher.task(f"sending {export.type} to the client"):
+                    await self._send(request.session, export, file["token"], place)
         if done.image is not None:
-            for output in wanted.outputs:
+            for output in outputs:
                 self._tagged(done.image.id, output.names if output.stored else ())
         return {key: _said(value) for key, value in done.metadata.items()}
 
@@ -203,6 +255,16 @@ class Dockerfile:
         await asyncio.to_thread(os.mkdir, directory, 0o700)
         await contextstore.extract(pieces, directory, self._core.images.layers.scratch)
         await filesync.send_tree(session, directory, number)
+
+
+def _placed(
+    source: building.CacheSource, session: sessions.Session, where: str
+) -> building.CacheSource:
+    """A cache with the client's directory that it is in, when it is in one."""
+    if source.type != "local":
+        return source
+    store = source.options.get("store") or source.options.get(where, "")
+    return msgspec.structs.replace(source, place=content.Content(session, f"local:{store}"))
 
 
 def _ignore(name: str, data: bytes | None) -> tuple[str, ignorefile.Ignore] | None:

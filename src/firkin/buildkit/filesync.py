@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from google.protobuf import message
@@ -121,7 +122,7 @@ async def _send_all(send: Callable[..., object], packets: Iterable[message.Messa
     waiting = iter(packets)
 
     def some() -> list[message.Message]:
-        return [packet for packet, _ in zip(waiting, range(_BATCH), strict=False)]
+        return list(itertools.islice(waiting, _BATCH))
 
     while batch := await asyncio.to_thread(some):
         for packet in batch:

@@ -15,7 +15,8 @@ class Request:
     """A request to solve, as the frontend ``dockerfile.v0`` knows it.
 
     ``options`` are the frontend's: "filename", "target", "build-arg:NAME", "platform",
-    "no-cache", "label:NAME", "context", "context:NAME", "force-network-mode", ...
+    "no-cache", "label:NAME", "context", "context:NAME", "force-network-mode", ... ``inputs`` are
+    results of other builds by the names that contexts "input:NAME" refer to.
     """
 
     session: sessions.Session
@@ -23,6 +24,7 @@ class Request:
     cache_from: Sequence[tuple[str, Mapping[str, str]]] = ()
     cache_to: Sequence[tuple[str, Mapping[str, str]]] = ()
     entitlements: frozenset[str] = frozenset()
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Frontend(Protocol):
 
     def metadata(self, result: Any) -> Mapping[str, bytes]:
         """What a client of the bridge may want to know of a result ("containerimage.config")."""
+
+    async def close(self, result: Any) -> None:
+        """Nobody needs a result of ``solve`` any more."""
 
     async def export(
         self,

@@ -25,6 +25,8 @@ _IGNORED = frozenset({
 })  # fmt: skip
 """Read elsewhere, or without a meaning for this builder."""
 
+_ANNOTATION = "annotation"
+
 _NUMBERS = {
     "shm-size": "shm_size",
     "memory": "memory",
@@ -66,10 +68,12 @@ def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
         elif colon and kind == "context":
             contexts[rest] = value
         elif colon and kind == "attest":
-            if "inline-only=true" not in value.split(","):  # asked for only where it costs nothing
-                wanted.attests[rest] = value
-        elif kind.startswith("annotation"):
-            wanted.annotations[rest] = value
+            fields = value.split(",")
+            # inline-only: asked for only where it costs nothing
+            if "inline-only=true" not in fields and "disabled=true" not in fields:
+                wanted.attests[rest] = value or "true"
+        elif name.startswith(_ANNOTATION):
+            wanted.annotations.update(annotated({name: value}))
         elif name in _NUMBERS:
             setattr(host, _NUMBERS[name], _number(name, value))
         elif name in _TEXTS:
@@ -86,6 +90,20 @@ def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
         dockerfile_name=options.get("dockerfilekey") or "dockerfile",
         subrequest=options.get("requestid", ""),
     )
+
+
+def annotated(attrs: Mapping[str, str]) -> dict[str, str]:
+    """Those of an exporter's attributes that are annotations, as the builder names them.
+
+    ``annotation.KEY`` and ``annotation-KIND[PLATFORM].KEY`` are BuildKit's forms.
+    """
+    found: dict[str, str] = {}
+    for name, value in attrs.items():
+        kind, dot, key = name.removeprefix(_ANNOTATION).partition(".")
+        if not name.startswith(_ANNOTATION) or not dot:
+            continue
+        found[f"{kind.removeprefix('-')}:{key}" if kind else key] = value
+    return found
 
 
 def _set(wanted: request.Request, name: str, value: str) -> None:

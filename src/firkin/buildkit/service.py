@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from firkin.builder import prune
+from firkin.builder import cachefilter, prune
 from firkin.buildkit import bridge, builds, control, dockerfile, session, transport
 from firkin.buildkit.pb import control_pb2
 from firkin.engine import build
@@ -31,9 +31,9 @@ class Service:
     """The :class:`Doors` of an engine."""
 
     def __init__(self, core: engine.Core) -> None:
-        frontend = dockerfile.Dockerfile(core)
-        known = builds.Builds()
         self.sessions = session.Sessions()
+        frontend = dockerfile.Dockerfile(core, self.sessions)
+        known = builds.Builds()
         controls = control.Control(frontend, known, self.sessions, _Cache(core), _Worker(core))
         self.server = transport.Server([controls, bridge.Bridge(frontend, known, controls)])
 
@@ -57,7 +57,7 @@ class _Worker:
         }
 
     def platforms(self) -> Sequence[str]:
-        here = str(platforms.host())
+        here = platforms.show(platforms.host())
         return [here, *(one for one in _FOREIGN if one != here and self._executor.can_run(one))]
 
 
@@ -67,8 +67,8 @@ class _Cache:
     def __init__(self, core: engine.Core) -> None:
         self._core = core
 
-    async def records(self) -> Sequence[control_pb2.UsageRecord]:
-        return [_record(one) for one in await self._core.builder.usage()]
+    async def records(self, filters: Sequence[str]) -> Sequence[control_pb2.UsageRecord]:
+        return [_record(one) for one in await self._core.builder.usage(filters)]
 
     async def prune(self, request: control_pb2.PruneRequest) -> Sequence[control_pb2.UsageRecord]:
         before = {one["ID"]: one for one in await self._core.builder.usage()}
@@ -76,8 +76,11 @@ class _Cache:
         ids, _ = await self._core.builder.prune(
             prune.Options(
                 all=request.all,
-                keep=request.max_used_space or request.reserved_space,
+                reserved=request.reserved_space,
+                max_used=request.max_used_space,
+                min_free=request.min_free_space,
                 until=time.time() - age if age else None,
+                match=cachefilter.parse(request.filter),
             )
         )
         return [_record(before[identity]) for identity in ids if identity in before]

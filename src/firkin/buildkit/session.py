@@ -21,6 +21,8 @@ _METHOD = "X-Docker-Expose-Session-Grpc-Method"
 
 FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
 FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+READ_CONTENT = "/containerd.services.content.v1.Content/Read"
+WRITE_CONTENT = "/containerd.services.content.v1.Content/Write"
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 CHECK_AGENT = "/moby.sshforward.v1.SSH/CheckAgent"
@@ -138,18 +140,47 @@ class Session:
         async with self._stream(FILE_SEND, kind, metadata) as stream:
             yield stream
 
+    async def stream(
+        self, method: str, request: Q, answer: type[A], metadata: Mapping[str, Sequence[str]]
+    ) -> AsyncIterator[A]:
+        """The answers to one request of a method that streams them."""
+        with _told(method):
+            stream = self.channel.request(
+                method, const.Cardinality.UNARY_STREAM, type(request), answer,
+                metadata=_pairs(metadata),
+            )  # fmt: skip
+            async with stream:
+                await stream.send_message(request, end=True)
+                while (message := await stream.recv_message()) is not None:
+                    yield message
+
+    @contextlib.asynccontextmanager
+    async def conversation(
+        self, method: str, asked: type[Q], answer: type[A], metadata: Mapping[str, Sequence[str]]
+    ) -> AsyncIterator[client.Stream[Q, A]]:
+        """A method that streams both ways. Raises gRPC's errors as they are."""
+        stream = self.channel.request(
+            method, const.Cardinality.STREAM_STREAM, asked, answer, metadata=_pairs(metadata)
+        )
+        async with stream:
+            yield stream
+
     @contextlib.asynccontextmanager
     async def _stream(
         self, method: str, kind: type[Q], metadata: Mapping[str, Sequence[str]]
     ) -> AsyncIterator[client.Stream[Q, Q]]:
-        pairs = [(key, value) for key, values in metadata.items() for value in _encoded(values)]
-        pairs += [(f"{key}-encoded", "1") for key, values in metadata.items() if _strange(values)]
+        pairs = _pairs(metadata)
         with _told(method):
             stream = self.channel.request(
                 method, const.Cardinality.STREAM_STREAM, kind, kind, metadata=pairs
             )
             async with stream:
                 yield stream
+
+
+def _pairs(metadata: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    pairs = [(key, value) for key, values in metadata.items() for value in _encoded(values)]
+    return pairs + [(f"{key}-encoded", "1") for key, values in metadata.items() if _strange(values)]
 
 
 def _strange(values: Sequence[str]) -> bool:

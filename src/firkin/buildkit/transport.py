@@ -91,3 +91,62 @@ class Channel(grpclib.client.Channel):
         if self.connection.ended:
             raise ConnectionResetError("the session of the client is over")
         return self.connection.inner
+
+
+class Tunnel(asyncio.Transport):
+    """A connection whose bytes are messages of a stream of another one.
+
+    ``closed`` is set when this side has ended it. What is written waits in ``outgoing``; the peer
+    is told to pause while much of it does.
+    """
+
+    _HIGH, _LOW = 4 << 20, 1 << 20
+
+    def __init__(self, protocol: Ended) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self.outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._waiting = 0
+        self._paused = False
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """asyncio: send."""
+        if self._closing or not data:
+            return
+        self._waiting += len(data)
+        self.outgoing.put_nowait(bytes(data))
+        if self._waiting > self._HIGH and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def sent(self, count: int) -> None:
+        """That many bytes have left ``outgoing``."""
+        self._waiting -= count
+        if self._paused and self._waiting < self._LOW:
+            self._paused = False
+            self._protocol.resume_writing()
+
+    def is_closing(self) -> bool:
+        """asyncio: whether this side has ended it."""
+        return self._closing
+
+    def close(self) -> None:
+        """asyncio: end it."""
+        if not self._closing:
+            self._closing = True
+            self.outgoing.put_nowait(None)
+
+    def abort(self) -> None:
+        """asyncio: end it now."""
+        self.close()
+
+    def pause_reading(self) -> None:
+        """asyncio: HTTP/2 has windows of its own, nothing needs to pause."""
+
+    def resume_reading(self) -> None:
+        """asyncio: see ``pause_reading``."""
+
+    def get_write_buffer_size(self) -> int:
+        """asyncio: bytes that wait."""
+        return self._waiting

@@ -289,9 +289,12 @@ class Images:
                 found = images.resolve(name)
             if found is not None and _fits(found, platform):
                 return found
+            if found is not None:
+                with contextlib.suppress(errdefs.NotFound):
+                    return images.resolve(name, platforms.show(platform))
         parsed = reference.parse(name)
         who = await wanted.keys.get(parsed.domain)
-        shown = "/".join(p for p in (platform.os, platform.architecture, platform.variant) if p)
+        shown = platforms.show(platform)
         try:
             return await images.pull(name, platform=shown, credentials=who)
         except errdefs.FirkinError as error:

@@ -13,9 +13,15 @@ from firkin.images import layers as layering
 from firkin.types import image as types
 
 
-def encode_manifest(config: types.Descriptor, layers: list[types.Descriptor]) -> bytes:
+def encode_manifest(
+    config: types.Descriptor,
+    layers: list[types.Descriptor],
+    annotations: dict[str, str] | None = None,
+) -> bytes:
     """An image manifest as JSON text."""
-    return msgspec.json.encode(_Manifest(config=config, layers=layers))
+    return msgspec.json.encode(
+        _Manifest(config=config, layers=layers, annotations=annotations or msgspec.UNSET)
+    )
 
 
 def encode_config(config: types.ImageConfig) -> bytes:
@@ -36,13 +42,17 @@ def stored(store: contents.Store, descriptor: types.Descriptor) -> layering.Rece
 
 
 class Parts(msgspec.Struct):
-    """An image to be: ``manifest`` is "" (b"") when one has to be written."""
+    """An image to be: ``manifest`` is b"" when one has to be written; ``documents`` are to be
+    stored beside it, such as the index that it came from; ``target`` is the digest of what its
+    names mean, by default the manifest's."""
 
     config: bytes
     layers: list[layering.Received]
     names: list[str] = []
     manifest: bytes = b""
     parent: str = ""
+    documents: list[bytes] = []
+    target: str = ""
 
 
 async def assemble(parts: Parts, layers: layering.Layers, catalog: catalogs.Catalog) -> types.Image:
@@ -66,7 +76,8 @@ async def assemble(parts: Parts, layers: layering.Layers, catalog: catalogs.Cata
         parent = chain
 
     def documents() -> str:
-        contents.put(layers.store, parts.config)
+        for data in (parts.config, *parts.documents):
+            contents.put(layers.store, data)
         manifest = parts.manifest
         if not manifest:
             descriptor = types.Descriptor(
@@ -79,7 +90,7 @@ async def assemble(parts: Parts, layers: layering.Layers, catalog: catalogs.Cata
 
     manifest = await asyncio.to_thread(documents)
     row = catalogs.make_row(parts.config, manifest, parent, size, parts.parent)
-    return await catalog.add(row, parts.names)
+    return await catalog.add(row, parts.names, parts.target)
 
 
 class _Manifest(msgspec.Struct, kw_only=True, rename="camel"):
@@ -89,3 +100,4 @@ class _Manifest(msgspec.Struct, kw_only=True, rename="camel"):
     media_type: str = types.MEDIA_OCI_MANIFEST
     config: types.Descriptor
     layers: list[types.Descriptor]
+    annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET

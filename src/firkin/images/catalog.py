@@ -77,6 +77,7 @@ class Catalog:
         self.images: dict[str, types.Image] = {}
         self.names: dict[str, str] = {}
         self.tagged: dict[str, float] = {}
+        self.targets: dict[str, str] = {}
         self._ids: list[str] = []
         self.blobs: dict[str, types.Descriptor] = {}
 
@@ -87,6 +88,7 @@ class Catalog:
         for ref in refs:
             self.names[ref.name] = ref.image
             self.tagged[ref.name] = ref.tagged
+            self.targets[ref.name] = ref.target
             names.setdefault(ref.image, []).append(ref.name)
         for row in images:
             self._insert(row, names.get(row.id, []))
@@ -130,13 +132,17 @@ class Catalog:
                 digests=tuple(name for name in mine if "@" in name),
             )
 
-    async def add(self, row: rows.Row, names: Iterable[str] = ()) -> types.Image:
-        """Store an image with ``names`` (canonical), which other images lose."""
+    async def add(self, row: rows.Row, names: Iterable[str] = (), target: str = "") -> types.Image:
+        """Store an image with ``names`` (canonical), which other images lose.
+
+        ``target`` is the digest of what the names mean, by default of the image's manifest.
+        """
+        target = target or row.manifest
         wanted = list(names)
 
         def change(connection: sqlite3.Connection) -> list[rows.Ref]:
             rows.put(connection, row)
-            return [rows.tag(connection, name, row.id) for name in wanted]
+            return [rows.tag(connection, name, row.id, target) for name in wanted]
 
         refs = await self._db.run(change)
         if (old := self.images.get(row.id)) is not None:
@@ -151,11 +157,16 @@ class Catalog:
             touched |= {ref.image, self.names.get(ref.name, "")}
             self.names[ref.name] = ref.image
             self.tagged[ref.name] = ref.tagged
+            self.targets[ref.name] = ref.target
         self._renamed(*touched)
 
-    async def tag(self, image: str, name: str) -> None:
-        """Give the canonical ``name`` to an image, taking it from any other."""
-        self._take([await self._db.run(lambda c: rows.tag(c, name, image))])
+    async def tag(self, image: str, name: str, target: str = "") -> None:
+        """Give the canonical ``name`` to an image, taking it from any other.
+
+        ``target`` is the digest of what it means, by default of the image's manifest.
+        """
+        means = target or self.images[image].manifest
+        self._take([await self._db.run(lambda c: rows.tag(c, name, image, means))])
 
     async def untag(self, names: Iterable[str]) -> None:
         """Take ``names`` away from whatever has them."""
@@ -169,6 +180,7 @@ class Catalog:
         owners = {self.names.pop(name, "") for name in gone}
         for name in gone:
             self.tagged.pop(name, None)
+            self.targets.pop(name, None)
         self._renamed(*owners)
 
     async def remove(self, identity: str) -> None:
@@ -179,6 +191,7 @@ class Catalog:
         for name in (*image.refs, *image.digests):
             self.names.pop(name, None)
             self.tagged.pop(name, None)
+            self.targets.pop(name, None)
         for other in list(self.images.values()):
             if other.parent == identity:
                 self.images[other.id] = msgspec.structs.replace(other, parent="")
@@ -222,6 +235,14 @@ class Catalog:
         if identity is None:
             raise no_such_image(name)
         return self.images[identity]
+
+    def canonical(self, name: str) -> str:
+        """A name as it stands in ``names``; "" for an id, and for what no image is called."""
+        try:
+            found = str(reference.parse(name).tagged())
+        except errdefs.InvalidParameter:
+            return ""
+        return found if found in self.names else ""
 
     def _by_prefix(self, prefix: str) -> types.Image | None:
         if prefix in self.images:

@@ -249,10 +249,7 @@ def _shared(
 
 
 def _oci(archive: Archive, wanted: types.Platform | None) -> list[assemble.Parts]:
-    def blob(descriptor: types.Descriptor) -> str:
-        if not reference.is_sha256(descriptor.digest):
-            raise _bad(f"{descriptor.digest[:200]!r} is not a sha256 digest")
-        return _BLOBS + descriptor.digest[len("sha256:") :]
+    images: list[assemble.Parts] = []
 
     def manifests(data: bytes, depth: int, name: str) -> list[tuple[bytes, str]]:
         index = base.decode(types.Index, data)
@@ -263,11 +260,13 @@ def _oci(archive: Archive, wanted: types.Platform | None) -> list[assemble.Parts
         for item in choices:
             notes = item.annotations or {}
             label = name or notes.get(_NAME, "") or notes.get(_REF, "")
-            if item.media_type in _INDEXES:
-                inner = archive.document(blob(item), "the index")
+            if item.media_type in _INDEXES and wanted is None and label:
+                images.extend(_all(archive, item, label))
+            elif item.media_type in _INDEXES:
+                inner = archive.document(_blob(item), "the index")
                 found += manifests(inner, depth + 1, label)
             elif item.media_type in _MANIFESTS:
-                found.append((archive.document(blob(item), "the manifest"), label))
+                found.append((archive.document(_blob(item), "the manifest"), label))
         return found
 
     layout = archive.document("index.json", "the index")
@@ -277,20 +276,73 @@ def _oci(archive: Archive, wanted: types.Platform | None) -> list[assemble.Parts
         if len(labels) == 1:
             top = types.Index(manifests=platforms.choose(top.manifests, wanted))
             layout = msgspec.json.encode(top)
-    images: list[assemble.Parts] = []
     for data, label in manifests(layout, 0, ""):
-        manifest = catalog.decode_manifest(data)
-        config = archive.document(blob(manifest.config), "the config")
-        found = [archive.layer(blob(item)) for item in manifest.layers]
-        names: list[str] = []
-        try:
-            # A bare tag ("latest") is no name of an image.
-            if label and (":" in label or "/" in label):
-                names = [str(reference.parse(label).tagged())]
-        except errdefs.InvalidParameter:
-            names = []
-        images.append(assemble.Parts(config, found, names, data))
+        parsed = _name(label)
+        images.append(_parts(archive, data, [str(parsed)] if parsed is not None else []))
     return images
+
+
+def _blob(descriptor: types.Descriptor) -> str:
+    if not reference.is_sha256(descriptor.digest):
+        raise _bad(f"{descriptor.digest[:200]!r} is not a sha256 digest")
+    return _BLOBS + descriptor.digest[len("sha256:") :]
+
+
+def _name(label: str) -> reference.Reference | None:
+    """The name that an annotation means: a bare tag ("latest") is no name of an image."""
+    if ":" not in label and "/" not in label:
+        return None
+    try:
+        return reference.parse(label).tagged()
+    except errdefs.InvalidParameter:
+        return None
+
+
+def _parts(archive: Archive, data: bytes, names: list[str]) -> assemble.Parts:
+    manifest = catalog.decode_manifest(data)
+    config = archive.document(_blob(manifest.config), "the config")
+    found = [archive.layer(_blob(item)) for item in manifest.layers]
+    return assemble.Parts(config, found, names, data)
+
+
+def _all(archive: Archive, item: types.Descriptor, label: str) -> list[assemble.Parts]:
+    """All images of an index that are in the archive, as a pull for each platform leaves them:
+    the host's has the name, the others stand behind it (see ``variants``)."""
+    text = archive.document(_blob(item), "the index")
+    index = base.decode(types.Index, text)
+    found: dict[str, assemble.Parts] = {}
+    about: dict[str, list[bytes]] = {}
+    for inner in index.manifests:
+        data = archive.documents.get(_blob(inner))
+        if data is None:
+            continue
+        subject = (inner.annotations or {}).get(variants.SUBJECT)
+        if subject:
+            about[subject] = [*about.get(subject, []), *_attestation(archive, data)]
+        elif inner.media_type in _MANIFESTS:
+            found[inner.digest] = _parts(archive, data, [])
+    here = [inner for inner in index.manifests if inner.digest in found]
+    chosen = (platforms.choose(here) or here)[:1]
+    parsed = _name(label)
+    if parsed is None:
+        return [found[one.digest] for one in chosen]
+    for digest, parts in found.items():
+        named = [digest]
+        parts.documents = about.get(digest, [])
+        if digest == chosen[0].digest:
+            named = [item.digest, digest]
+            parts.names, parts.target = [str(parsed)], item.digest
+            parts.documents = [text, *parts.documents]
+        parts.names += [str(reference.Reference(parsed.domain, parsed.path, "", one))
+                        for one in named]  # fmt: skip
+    return list(found.values())
+
+
+def _attestation(archive: Archive, data: bytes) -> list[bytes]:
+    """An attestation manifest and its blobs, as far as they are in the archive."""
+    manifest = catalog.decode_manifest(data)
+    blobs = [archive.documents.get(_blob(one)) for one in (manifest.config, *manifest.layers)]
+    return [data, *(one for one in blobs if one is not None)]
 
 
 def plan(
@@ -302,7 +354,9 @@ def plan(
     """
     if wanted and "index.json" in archive.documents:
         return [part for text in wanted for part in _for_platform(archive, text)]
-    if "manifest.json" in archive.documents:
+    if _nested(archive):
+        images = _oci(archive, None)
+    elif "manifest.json" in archive.documents:
         images = _docker(archive, known, owner)
     elif "index.json" in archive.documents:
         images = _oci(archive, None)
@@ -315,6 +369,17 @@ def plan(
     for text in wanted:
         _suitable(images, variants.parse(text))
     return images
+
+
+def _nested(archive: Archive) -> bool:
+    """Whether the archive has images for several platforms, each set as an index of its own."""
+    try:
+        top = base.decode(types.Index, archive.documents.get("index.json", b"{}"))
+    except errdefs.InvalidParameter:
+        return False
+    return any(
+        item.media_type in _INDEXES and _blob(item) in archive.documents for item in top.manifests
+    )
 
 
 def _for_platform(archive: Archive, text: str) -> list[assemble.Parts]:

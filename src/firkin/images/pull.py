@@ -290,7 +290,7 @@ class Puller:
         by_manifest = str(reference.Reference(name.domain, name.path, "", resolved.manifest.digest))
         names = [by_digest, by_manifest] if name.digest else [str(name), by_digest, by_manifest]
         before = self._known.names.get(names[0])
-        image = await self._known.add(row, names)
+        image = await self._known.add(row, names, resolved.digest)
         digests = [resolved.parsed.config.digest, *(i.digest for i in resolved.parsed.layers)]
         everything = [*digests, *chain, *(document.digest for document in resolved.documents)]
         repository = f"{name.domain}/{name.path}"

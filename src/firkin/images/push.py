@@ -2,7 +2,9 @@
 
 Layers go as they are stored, except plain ones (of images made here): those are compressed on the
 way, and what they came to is remembered, so that the next push of the same layer can ask for it
-before compressing again. A layer that the registry has, here or in another repository, is not sent.
+before compressing again. An image for several platforms, or with attestations, goes as the index
+that its name means, all of it as it is, when all of it is here; else the one image goes. A layer
+that the registry has, here or in another repository, is not sent.
 """
 
 from __future__ import annotations
@@ -14,21 +16,20 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
-from isal import isal_zlib
 
 from firkin import errdefs, reference
 from firkin.content import store as contents
-from firkin.images import assemble, catalog, layers, remove, transfers, variants
+from firkin.images import assemble, catalog, layers, packing, remove, transfers, variants
 from firkin.remotes import auth, pusher, transport
 from firkin.store import db
 from firkin.store import distribution as rows
+from firkin.types import base
 from firkin.types import image as types
 
 Message = dict[str, Any]
 Progress = Callable[[Message], None]
 
-_CHUNK = 1 << 20
-_LEVEL = 2
+_CHUNK = packing.CHUNK
 _MOUNTS = 4
 
 
@@ -95,7 +96,13 @@ class Pusher:
         done: list[Pushed] = []
         for name, image in zip(names, images, strict=True):
             parsed = reference.parse(name)
-            pushed = await self.push(image, parsed, credentials, progress)
+            top = None
+            if not platform:
+                top = await asyncio.to_thread(self._variants.whole, image, name)
+            if top is not None:
+                pushed = await self._push_index(image, top, parsed, credentials, progress)
+            else:
+                pushed = await self.push(image, parsed, credentials, progress)
             progress({"status": f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"})
             aux = {"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size}
             progress({"progressDetail": {}, "aux": aux})
@@ -154,6 +161,58 @@ class Pusher:
         await self._db.run(lambda c: rows.seen(c, blobs, repository))
         return Pushed(name.tag, digest, len(text))
 
+    async def _push_index(
+        self,
+        image: types.Image,
+        top: types.Descriptor,
+        name: reference.Reference,
+        credentials: auth.Credentials,
+        progress: Progress,
+    ) -> Pushed:
+        """Push an index with all that it names: blobs, then manifests, then the index itself."""
+        target = pusher.Pusher(self._carrier, name, credentials)
+
+        def read() -> tuple[bytes, dict[str, bytes]]:
+            text = contents.read(self._store, top.digest, catalog.MAX_DOCUMENT)
+            items = base.decode(types.Index, text).manifests
+            return text, {
+                item.digest: contents.read(self._store, item.digest, catalog.MAX_DOCUMENT)
+                for item in items
+            }
+
+        text, documents = await asyncio.to_thread(read)
+        jobs: dict[str, _Layer] = {}
+        configs: dict[str, types.Descriptor] = {}
+        for data in documents.values():
+            manifest = catalog.decode_manifest(data)
+            configs[manifest.config.digest] = manifest.config
+            for item in manifest.layers:
+                if item.digest not in jobs:
+                    jobs[item.digest] = _Layer(item, item.digest, progress)
+                    jobs[item.digest].say("Preparing")
+
+        async def one(item: types.Descriptor, job: _Layer | None) -> None:
+            async with self._room:
+                await self._blob(target, item, job)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in jobs.values():
+                    group.create_task(one(job.item, job))
+                for config in configs.values():
+                    group.create_task(one(config, None))
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        for digest, data in documents.items():
+            await target.manifest(digest, _media_type(data), data)
+        digest = await target.manifest(name.tag, top.media_type, text)
+        await self._known.tag(
+            image.id, str(reference.Reference(name.domain, name.path, "", digest))
+        )
+        repository = f"{name.domain}/{name.path}"
+        await self._db.run(lambda c: rows.seen(c, [*configs, *jobs], repository))
+        return Pushed(name.tag, digest, len(text))
+
     async def _layer(self, target: pusher.Pusher, job: _Layer) -> types.Descriptor:
         item = job.item
         if not item.media_type.endswith(".tar"):
@@ -162,14 +221,14 @@ class Pusher:
         plain = item.digest
         before = await self._db.run(lambda c: rows.compressed(c, plain))
         if before is not None:
-            packed = _packed(*before)
+            packed = packing.packed(*before)
             if await self._there(target, packed.digest, job):
                 return packed
         job.sending = True
         digest, size = await target.upload(lambda at: self._compress(plain, at), -1, job.advance)
         await self._db.run(lambda c: rows.set_compressed(c, plain, digest, size))
         job.say("Pushed")
-        return _packed(digest, size)
+        return packing.packed(digest, size)
 
     async def _blob(
         self, target: pusher.Pusher, item: types.Descriptor, job: _Layer | None = None
@@ -223,7 +282,7 @@ class Pusher:
 
     async def _compress(self, digest: str, offset: int) -> AsyncIterator[bytes]:
         """The blob as gzip. The same bytes each time, so any part of them can be sent again."""
-        packer = isal_zlib.compressobj(_LEVEL, wbits=31)
+        packer = packing.packer(packing.Compression())
         blob = await asyncio.to_thread(self._store.open, digest)
 
         def step() -> bytes | None:
@@ -264,10 +323,6 @@ class _Layer:
 
 def _ignore(current: int) -> None:
     """Nobody watches small blobs."""
-
-
-def _packed(digest: str, size: int) -> types.Descriptor:
-    return types.Descriptor(media_type=f"{types.MEDIA_OCI_LAYER}+gzip", digest=digest, size=size)
 
 
 def _media_type(text: bytes) -> str:

@@ -124,7 +124,8 @@ class Queries:
         directories = await self.snapshots.layers(image.top) if image.top else []
         tagged = max((self.catalog.tagged.get(ref, 0.0) for ref in image.refs), default=0.0)
         shown = views.inspect(image, directories, self.snapshots.name, tagged)
-        target = await asyncio.to_thread(self.variants.target, image)
+        called = self.catalog.canonical(name)
+        target = await asyncio.to_thread(self.variants.target, image, called)
         shown["Descriptor"] = msgspec.to_builtins(target)
         if manifests:
             work = lambda: self.variants.summaries(image, users or {})  # noqa: E731
@@ -145,8 +146,9 @@ class Queries:
 
     async def attestations(self, name: str, platform: str, kinds: Names, statements: bool) -> Shown:
         """ImageAttestations: in-toto statements about an image that came with it."""
-        image = self.resolve(name, platform)
-        return await asyncio.to_thread(self.variants.attestations, image, kinds, statements)
+        named = self.resolve(name)
+        image = self.variants.find(named, platform, name) if platform else named
+        return await asyncio.to_thread(self.variants.attestations, image, named, kinds, statements)
 
     async def disk(self) -> Disk:
         """What images take. Costs no look at a file, but the first time it is asked for."""

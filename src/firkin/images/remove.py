@@ -100,11 +100,12 @@ class Remover:
             if conflict := self._conflict(variant, in_use(variant.id), force):
                 raise errdefs.Conflict(conflict)
             heirs = self._variants.behind(variant)
+            indexes = self._variants.indexes(variant)
             for tag in variant.refs if heirs else ():
-                await self._known.tag(heirs[0].id, tag)
-            for digest, _ in self._variants.indexes(variant) if heirs else ():
+                await self._known.tag(heirs[0].id, tag, self._known.targets.get(tag, ""))
+            for digest, _ in indexes if heirs else ():
                 for mine in [n for n in variant.digests if n.endswith(f"@{digest}")]:
-                    await self._known.tag(heirs[0].id, mine)
+                    await self._known.tag(heirs[0].id, mine, digest)
             items += await self._delete(self._known.images[variant.id], noprune, in_use)
         return items
 

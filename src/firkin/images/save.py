@@ -21,7 +21,8 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.content import store as contents
-from firkin.images import assemble, catalog, gc, layers, remove, unpack, variants
+from firkin.images import assemble, catalog, gc, layers, packing, remove, variants
+from firkin.types import base
 from firkin.types import image as types
 
 _CHUNK = 1 << 20
@@ -30,11 +31,15 @@ _REF = "org.opencontainers.image.ref.name"
 
 
 class Chosen(msgspec.Struct):
-    """An image to save and the canonical names it is to have in the archive."""
+    """An image to save and the canonical names it is to have in the archive.
+
+    ``index`` is what the names mean when that is an index of which everything is here.
+    """
 
     image: types.Image
     names: list[str] = []
     variants: list[types.Image] = []
+    index: types.Descriptor | None = None
 
 
 def choose(
@@ -54,10 +59,13 @@ def choose(
 
     def take(image: types.Image, names: Sequence[str]) -> None:
         behind = others.behind(image)
+        index = None
         if platforms:
             shown = reference.parse(names[0]).familiar if names else image.id
             image, *behind = [others.find(image, platform, shown) for platform in platforms]
-        chosen = found.setdefault(image.id, Chosen(image, variants=behind))
+        else:
+            index = others.whole(image, names[0] if names else "")
+        chosen = found.setdefault(image.id, Chosen(image, variants=behind, index=index))
         chosen.names += [name for name in names if name not in chosen.names]
 
     for name in names:
@@ -109,23 +117,6 @@ class _Plan:
         self.layers: dict[str, int] = {}
 
 
-def _inflated(store: contents.Store, layer: types.Descriptor, scratch: str) -> types.Descriptor:
-    writer = store.writer()
-    try:
-        inflater = unpack.Inflater("zstd", scratch, writer.writev, unpack.Limits().size)
-        try:
-            with store.open(layer.digest) as blob:
-                while data := blob.read(_CHUNK):
-                    inflater.write((data,))
-            inflater.finish()
-        finally:
-            inflater.close()
-        info = writer.commit()
-    finally:
-        writer.abort()
-    return types.Descriptor(media_type=types.MEDIA_OCI_LAYER, digest=info.digest, size=info.size)
-
-
 def _document(
     image: types.Image, known: catalog.Catalog, store: contents.Store, scratch: str, plan: _Plan
 ) -> tuple[bytes, types.Manifest]:
@@ -134,7 +125,7 @@ def _document(
     manifest = catalog.decode_manifest(text)
     if any("zstd" in layer.media_type for layer in manifest.layers):
         manifest.layers = [
-            _inflated(store, layer, scratch) if "zstd" in layer.media_type else layer
+            packing.inflate(store, layer, scratch) if "zstd" in layer.media_type else layer
             for layer in manifest.layers
         ]
         text = assemble.encode_manifest(manifest.config, manifest.layers)
@@ -143,23 +134,47 @@ def _document(
     return text, manifest
 
 
+def _nested(top: types.Descriptor, store: contents.Store, plan: _Plan) -> bytes | None:
+    """The text of an index whose blobs all go to ``plan``; None when some have to be changed."""
+    text = contents.read(store, top.digest, catalog.MAX_DOCUMENT)
+    found: dict[str, tuple[bytes, types.Manifest]] = {}
+    for item in base.decode(types.Index, text).manifests:
+        data = contents.read(store, item.digest, catalog.MAX_DOCUMENT)
+        found[item.digest] = data, catalog.decode_manifest(data)
+    if any("zstd" in layer.media_type for _, one in found.values() for layer in one.layers):
+        return None
+    plan.documents[_path(top.digest)] = text
+    for digest, (data, manifest) in found.items():
+        plan.documents[_path(digest)] = data
+        config = manifest.config.digest
+        plan.documents[_path(config)] = contents.read(store, config, catalog.MAX_DOCUMENT)
+        for layer in manifest.layers:
+            plan.layers[layer.digest] = store.info(layer.digest).size
+    return text
+
+
 def _described(
-    image: types.Image, names: Sequence[str], manifest: types.Manifest, text: bytes
+    names: Sequence[str], platform: types.Platform | None, text: bytes
 ) -> list[types.Descriptor]:
-    """What index.json says of an image: once for each of its names."""
+    """What index.json says of an image, or of an index: once for each of its names."""
     found = []
+    media = msgspec.json.decode(text, type=_Typed).media_type
     for name in names or [""]:
         notes = {_NAME: name, _REF: reference.parse(name).tag} if name else None
         found.append(
             types.Descriptor(
-                media_type=manifest.media_type or types.MEDIA_OCI_MANIFEST,
+                media_type=media or types.MEDIA_OCI_MANIFEST,
                 digest=catalog.digest_of(text),
                 size=len(text),
                 annotations=notes,
-                platform=variants.platform_of(image),
+                platform=platform,
             )
         )
     return found
+
+
+class _Typed(msgspec.Struct, rename="camel"):
+    media_type: str = ""
 
 
 def _plan(
@@ -174,6 +189,7 @@ def _plan(
     index: list[types.Descriptor] = []
     repositories: dict[str, dict[str, str]] = {}
     for item in chosen:
+        whole = _nested(item.index, store, plan) if item.index is not None else None
         for image in (item.image, *item.variants):
             text, manifest = _document(image, known, store, scratch, plan)
             for layer in manifest.layers:
@@ -187,7 +203,10 @@ def _plan(
                         "Layers": [_path(layer.digest) for layer in manifest.layers],
                     }
                 )
-            index += _described(image, item.names, manifest, text)
+            if whole is None:
+                index += _described(item.names, variants.platform_of(image), text)
+        if whole is not None:
+            index += _described(item.names, None, whole)
         for name in item.names:
             parsed = reference.parse(name)
             if item.image.top:

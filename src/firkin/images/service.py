@@ -29,6 +29,7 @@ from firkin.images import (
     importer,
     layers,
     load,
+    packing,
     pull,
     push,
     queries,
@@ -85,6 +86,7 @@ class ImageService(queries.Queries):
         self.collector = gc.Collector(
             self.content, snapshots, self.catalog, database, self.variants.blobs
         )
+        self.press = packing.Press(database, self.content, self.layers.scratch)
         self._carrier = transport.Transport(settings)
         self.registries = registries.Registries(self._carrier)
         self._puller = pull.Puller(database, self.layers, self.catalog, self._carrier)
@@ -210,7 +212,8 @@ class ImageService(queries.Queries):
         """Give an image a further name; returns it in the familiar form."""
         image = self.resolve(name)
         wanted = reference.combine(repository, tag)
-        await self.catalog.tag(image.id, str(wanted))
+        means = self.catalog.targets.get(self.catalog.canonical(name), "")
+        await self.catalog.tag(image.id, str(wanted), means)
         self._on_event("tag", image.id, {"name": wanted.familiar})
         return wanted.familiar
 
@@ -294,8 +297,8 @@ class ImageService(queries.Queries):
     ) -> AsyncIterator[dict[str, Any]]:
         """ImageLoad: yields Docker's progress messages once all of the archive is in.
 
-        Of an image for several platforms the variants for ``platforms`` are loaded, by default the
-        host's.
+        Of an image for several platforms the variants for ``platforms`` are loaded, by default all
+        that are in the archive.
 
         Raises ``InvalidParameter`` for an archive that is damaged, hostile or of another format;
         nothing of it is kept then.
@@ -309,9 +312,11 @@ class ImageService(queries.Queries):
                     messages += self._renamed(parts)
                     image = await assemble.assemble(parts, self.layers, self.catalog)
                     self._on_event("load", image.id, {"name": image.id})
-                    names = [reference.parse(name).familiar for name in parts.names]
+                    names = [
+                        reference.parse(name).familiar for name in parts.names if "@" not in name
+                    ]
                     messages += [{"stream": f"Loaded image: {name}\n"} for name in names]
-                    if not names:
+                    if not parts.names:
                         messages.append({"stream": f"Loaded image ID: {image.id}\n"})
             finally:
                 for layer in receiver.archive.layers.values():
@@ -326,7 +331,7 @@ class ImageService(queries.Queries):
         messages: Messages = []
         for name in parts.names:
             old = self.catalog.names.get(name)
-            if old is not None and old != new:
+            if old is not None and old != new and "@" not in name:
                 shown = reference.parse(name).familiar
                 text = f"The image {shown} already exists, renaming the old one with ID {old} to "
                 messages.append({"stream": f"{text}empty string\n"})

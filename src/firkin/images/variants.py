@@ -1,10 +1,10 @@
 """Images of one name for several platforms.
 
 A pull keeps the index that a name meant, under a digest name of its repository; each image made
-from it keeps a digest name too, that of its own manifest. So the variants of an image are the
-images whose manifests its index lists, and no table is needed for it. One of them has the tag; the
-others stand behind it: they are listed only under it, are chosen by asking for their platform, and
-go when it goes.
+from it keeps a digest name too, that of its own manifest, and the tag knows which digest it means.
+So the variants of an image are the images whose manifests its index lists, and no table is needed
+for it. One of them has the tag; the others stand behind it: they are listed only under it, are
+chosen by asking for their platform, and go when it goes.
 """
 
 from __future__ import annotations
@@ -75,11 +75,20 @@ class Variants:
             self._read[digest] = found
         return self._read[digest]
 
-    def indexes(self, image: types.Image) -> list[tuple[str, types.Index]]:
-        """The indexes that an image came from, by their digests."""
+    def indexes(self, image: types.Image, name: str = "") -> list[tuple[str, types.Index]]:
+        """The indexes that an image came from, by their digests; the latest first.
+
+        Of a tagged image only those that its tags mean, or ``name`` (canonical) alone.
+        """
+        known = self._known
+        names = (name,) if name in image.refs else image.refs
+        latest = sorted(names, key=lambda ref: -known.tagged.get(ref, 0.0))
+        digests = [known.targets.get(ref, "") for ref in latest]
+        if not digests or not all(digests):
+            latest = sorted(image.digests, key=lambda ref: -known.tagged.get(ref, 0.0))
+            digests = [ref.rpartition("@")[2] for ref in latest]
         found = []
-        for name in image.digests:
-            digest = name.rpartition("@")[2]
+        for digest in dict.fromkeys(digests):
             if digest != image.manifest and (index := self._index(digest)) is not None:
                 found.append((digest, index))
         return found
@@ -110,13 +119,26 @@ class Variants:
             media_type=media, digest=image.manifest, size=size, platform=platform_of(image)
         )
 
-    def target(self, image: types.Image) -> types.Descriptor:
+    def target(self, image: types.Image, name: str = "") -> types.Descriptor:
         """What the image's name means: its index, or its manifest."""
-        for digest, index in self.indexes(image):
+        for digest, index in self.indexes(image, name):
             return types.Descriptor(
                 media_type=index.media_type, digest=digest, size=self._store.info(digest).size
             )
         return self.own(image)
+
+    def whole(self, image: types.Image, name: str = "") -> types.Descriptor | None:
+        """The index that the image's name means, when all that it lists is here."""
+        found = self.indexes(image, name)
+        if found and all(self._complete(item) for item in found[0][1].manifests):
+            return self.target(image, name)
+        return None
+
+    def _complete(self, item: types.Descriptor) -> bool:
+        manifest = self._manifest(item.digest)
+        return manifest is not None and all(
+            self._store.exists(one.digest) for one in (manifest.config, *manifest.layers)
+        )
 
     def find(self, image: types.Image, platform: str, name: str) -> types.Image:
         """The variant for a platform. Raises ``NotFound`` in the words that clients know."""
@@ -200,11 +222,12 @@ class Variants:
         return sum(item.size for item in items if self._store.exists(item.digest))
 
     def attestations(
-        self, image: types.Image, kinds: list[str], statements: bool
+        self, image: types.Image, named: types.Image, kinds: list[str], statements: bool
     ) -> list[dict[str, Any]]:
-        """ImageAttestations: the in-toto statements about an image that came with its index."""
+        """ImageAttestations: the in-toto statements about an image that came with the index of
+        ``named``, the image that it stands behind or is."""
         found: list[dict[str, Any]] = []
-        for member in self.members(image):
+        for member in self.members(named):
             notes = member.descriptor.annotations or {}
             if notes.get(SUBJECT) != image.manifest:
                 continue
@@ -236,10 +259,13 @@ class Variants:
         }
 
     def attached(self, image: types.Image) -> set[str]:
-        """Digests of the attestation manifests about an image, and of what they hold."""
+        """Digests of the attestation manifests about an image and its variants that are here, and
+        of what they hold."""
         found: set[str] = set()
-        for member in self.members(image):
-            if (member.descriptor.annotations or {}).get(SUBJECT) == image.manifest:
+        members = self.members(image)
+        here = {one.descriptor.digest for one in members if one.image is not None}
+        for member in members:
+            if (member.descriptor.annotations or {}).get(SUBJECT) in here:
                 found.add(member.descriptor.digest)
                 manifest = self._manifest(member.descriptor.digest)
                 if manifest is not None:

@@ -20,11 +20,13 @@ class Row(NamedTuple):
 
 
 class Ref(NamedTuple):
-    """A canonical name, the id of the image that has it, and since when."""
+    """A canonical name, the id of the image that has it, since when, and the digest of the index or
+    manifest that the name means ("" when that is not known)."""
 
     name: str
     image: str
     tagged: float
+    target: str = ""
 
 
 def every(connection: sqlite3.Connection) -> tuple[list[Row], list[Ref]]:
@@ -32,7 +34,7 @@ def every(connection: sqlite3.Connection) -> tuple[list[Row], list[Ref]]:
     rows = connection.execute(
         "SELECT id, manifest, top, size, parent, config, created FROM images ORDER BY created, id"
     )
-    refs = connection.execute("SELECT name, image, tagged FROM image_refs ORDER BY name")
+    refs = connection.execute("SELECT name, image, tagged, target FROM image_refs ORDER BY name")
     return [Row(*row) for row in rows], [Ref(*ref) for ref in refs.fetchall()]
 
 
@@ -47,12 +49,13 @@ def put(connection: sqlite3.Connection, row: Row) -> None:
     )
 
 
-def tag(connection: sqlite3.Connection, name: str, image: str) -> Ref:
+def tag(connection: sqlite3.Connection, name: str, image: str, target: str = "") -> Ref:
     """Give ``name`` to ``image``, taking it from any other."""
-    ref = Ref(name, image, time.time())
+    ref = Ref(name, image, time.time(), target)
     connection.execute(
-        "INSERT INTO image_refs (name, image, tagged) VALUES (?, ?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET image = excluded.image, tagged = excluded.tagged",
+        "INSERT INTO image_refs (name, image, tagged, target) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET image = excluded.image, tagged = excluded.tagged, "
+        "target = excluded.target",
         ref,
     )
     return ref

@@ -6,7 +6,8 @@
                     committed one the bytes of its files, and those that it takes on the disk (-1:
                     not measured yet)
     images          id (config digest) → manifest digest, chain id of the top layer, size
-    image_refs      name ("docker.io/library/busybox:latest") → image id
+    image_refs      name ("docker.io/library/busybox:latest") → image id; target: digest of the
+                    index or manifest that the name means, "" when not known
     pending         blob digest or chain id of a pull → until when it is kept without an image
     blob_sources    (blob digest, repository): where a registry has a blob, to mount it from there
     compressed      digest of a plain layer → digest and size of what it was compressed to in a push
@@ -153,6 +154,7 @@ STEPS: list[str] = [
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE snapshots ADD COLUMN disk INTEGER NOT NULL DEFAULT -1",
+    "ALTER TABLE image_refs ADD COLUMN target TEXT NOT NULL DEFAULT ''",
 ]
 
 

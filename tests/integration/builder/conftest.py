@@ -5,7 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
+import subprocess
+import time
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +30,42 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         found = rig.leftovers(engine)
         assert not any(found.values()), found
         assert not list((engine.exec / "build").iterdir())
+
+
+@pytest.fixture(scope="session")
+def second(builds: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Another engine with the same base image, which has built nothing."""
+    with rig.running(tmp_path_factory.mktemp("second"), f"fks{os.getpid()}") as engine:
+        engine.run("rmi", "-f", "busybox")
+        engine.run("load", stdin=builds.run("save", "busybox").stdout)
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a registry of our own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root = tmp_path_factory.mktemp("registry")
+    process = subprocess.Popen(
+        [rig.BIN / "firkin", "registry", "serve", "--listen", f"127.0.0.1:{port}", "--data", root],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/").close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 class Answer:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_client import made, write
 
-import rig
 from rig import Engine
 
 pytestmark = pytest.mark.root
@@ -26,42 +21,6 @@ TEXT = (
     "RUN cat /proc/sys/kernel/random/uuid > /last\n"
 )
 SHOW = ("cat", "/f", "/dep", "/last")
-
-
-@pytest.fixture(scope="module")
-def second(builds: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Another engine with the same base image, which has built nothing."""
-    with rig.running(tmp_path_factory.mktemp("second"), f"fks{os.getpid()}") as engine:
-        engine.run("rmi", "-f", "busybox")
-        engine.run("load", stdin=builds.run("save", "busybox").stdout)
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a registry of our own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root = tmp_path_factory.mktemp("registry")
-    process = subprocess.Popen(
-        [rig.BIN / "firkin", "registry", "serve", "--listen", f"127.0.0.1:{port}", "--data", root],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/").close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def files(engine: Engine, name: str) -> str:

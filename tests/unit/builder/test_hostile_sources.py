@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from firkin import errdefs
-from firkin.builder import cachefiles, copying, select, service, sources, steps, trees
+from firkin.builder import blobs, copying, select, service, sources, steps, trees
 from firkin.types import image
 
 
@@ -94,9 +94,9 @@ async def test_a_cache_directory_has_files_only(tmp_path: pathlib.Path, kind: st
             os.mkfifo(place)
         else:
             place.symlink_to(outside / ("a" * 64))
-    blobs = cachefiles.Directory(str(root))
+    places = blobs.Directory(str(root))
     with pytest.raises(OSError):
-        async for _ in blobs.read(image.Descriptor(media_type="", digest=DIGEST, size=6)):
+        async for _ in places.read(image.Descriptor(media_type="", digest=DIGEST, size=6)):
             pass
 
 

@@ -37,6 +37,7 @@ class Notes:
         self.directory = directory
         self.requests: list[frontend.Request] = []
         self.exports: list[frontend.Export] = []
+        self.closed = 0
         self.secret: bytes | None = b""
 
     async def solve(self, request: frontend.Request, traced: trace.Trace) -> Any:
@@ -53,6 +54,9 @@ class Notes:
     def metadata(self, result: Any) -> Mapping[str, bytes]:
         return {"containerimage.config": b"{}"}
 
+    async def close(self, result: Any) -> None:
+        self.closed += 1
+
     async def export(
         self,
         result: Any,
@@ -67,7 +71,7 @@ class Notes:
 class Nothing:
     """An empty cache, and a worker."""
 
-    async def records(self) -> Sequence[control_pb2.UsageRecord]:
+    async def records(self, filters: Sequence[str]) -> Sequence[control_pb2.UsageRecord]:
         return [control_pb2.UsageRecord(id="one", size=7)]
 
     async def prune(self, request: control_pb2.PruneRequest) -> Sequence[control_pb2.UsageRecord]:
@@ -134,6 +138,7 @@ async def test_a_build_through_the_bridge(engine: Engine, context: pathlib.Path)
     assert said == {"bytes": str(300_000 + 22)}
     assert notes.requests[0].options == {"build-arg:A": "1"}
     assert notes.exports == [frontend.Export("moby", {"name": "site:1"}, 0)]
+    assert notes.closed == 1
     assert notes.secret == b"s3cret"
     assert [vertex.name for one in heard for vertex in one.vertexes] == ["[1/1] FROM scratch"]
     assert sorted(client.sent) == ["Dockerfile", "sub/big"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from typing import Any
 
 from aiohttp import web
 
 from firkin import errdefs, reference
 from firkin.api import call, routes, status
-from firkin.builder import contextstore, prune, request, service, solver
+from firkin.builder import cachefilter, contextstore, layouts, prune, request, service, solver
 from firkin.engine import buildrequests, buildstream, filters, times
 from firkin.linux import tasks
 from firkin.types import base, container
@@ -125,23 +126,27 @@ async def build(one: call.Call) -> web.StreamResponse:
     rich = RICH in one.request.headers.get("Accept", "")
     builder = one.core.builder
     more: dict[str, Any] = {}
+    held: list[request.Context] = []
     context: Any
     if token := one.text("context"):
         context = builder.contexts.context(token)
-        more = await _own(one)
+        more = await _own(one, held)
     elif given.remote and given.remote != "client-session":
         context = buildrequests.remote(one.core, given)
-        more = await _own(one) if one.flag("own") else {}
+        more = await _own(one, held) if one.flag("own") else {}
         more["ignore"] = True
     elif one.request.content_type == "application/json":
         context = None  # a Dockerfile alone
-        more = await _own(one)
+        more = await _own(one, held)
     else:
         context = builder.contexts.archive(one.stream())
     known = buildrequests.credentials(one.request.headers.get("X-Registry-Config", ""))
     more["keys"] = request.GivenKeys(known)
+    for other in more.get("contexts", {}).values():
+        if isinstance(other, request.Nested):
+            other.request.keys = more["keys"]
     wanted = buildrequests.make(one.core, given, context, **more)
-    held = await _local_caches(one, wanted)
+    await _local_caches(one, wanted, held)
     stream = buildstream.Stream()
     watcher = (
         buildstream.Rich(stream) if rich
@@ -158,9 +163,10 @@ async def build(one: call.Call) -> web.StreamResponse:
             await cached.close()
 
 
-async def _local_caches(one: call.Call, wanted: request.Request) -> list[request.Context]:
+async def _local_caches(
+    one: call.Call, wanted: request.Request, held: list[request.Context]
+) -> None:
     """Caches that the client has sent as contexts; where they are is the engine's to say."""
-    held: list[request.Context] = []
     for at, source in enumerate(wanted.cache_from):
         if source.type != "local":
             continue
@@ -168,7 +174,6 @@ async def _local_caches(one: call.Call, wanted: request.Request) -> list[request
         held.append(context)
         path = (await context.open()).root
         wanted.cache_from[at] = request.CacheSource(type="local", options={"path": path})
-    return held
 
 
 async def _work(
@@ -222,8 +227,11 @@ async def _send(
     return response
 
 
-async def _own(one: call.Call) -> dict[str, Any]:
-    """The body of our own client: secrets, agents and other contexts."""
+async def _own(one: call.Call, held: list[request.Context]) -> dict[str, Any]:
+    """The body of our own client: secrets, agents and other contexts.
+
+    Contexts that are open already go to ``held``, for the caller to close.
+    """
     data = await one.body()
     if not data.strip():
         return {}
@@ -245,11 +253,41 @@ async def _own(one: call.Call) -> dict[str, Any]:
             contexts[name] = one.core.builder.contexts.context(str(item["token"]))
         elif "image" in item:
             contexts[name] = request.ImageContext(str(item["image"]))
+        elif "layout" in item:
+            contexts[name] = await _layout(one, item["layout"], held)
+        elif "build" in item:
+            contexts[name] = _nested(one, item["build"], more)
         else:
             given = buildrequests.Parameters(remote=str(item.get("remote", "")))
             contexts[name] = buildrequests.remote(one.core, given)
     more["contexts"] = contexts
     return more
+
+
+async def _layout(
+    one: call.Call, item: dict[str, Any], held: list[request.Context]
+) -> request.Layout:
+    """An image of an OCI layout that the client has sent."""
+    context = one.core.builder.contexts.context(str(item.get("token", "")))
+    held.append(context)
+    root = (await context.open()).root
+    tag, digest = str(item.get("tag", "")), str(item.get("digest", ""))
+    return await layouts.in_directory(one.core.images, root, tag, digest)
+
+
+def _nested(one: call.Call, item: dict[str, Any], more: dict[str, Any]) -> request.Nested:
+    """Another build of the same client, with its secrets and agents."""
+    text = item.get("dockerfile")
+    return request.Nested(
+        request.Request(
+            context=one.core.builder.contexts.context(str(item.get("token", ""))),
+            dockerfile=str(text).encode() if text is not None else None,
+            filename=str(item.get("filename") or "Dockerfile"),
+            target=str(item.get("target", "")),
+            args={str(name): str(value) for name, value in (item.get("args") or {}).items()},
+            secrets=more["secrets"], agents=more["agents"],
+        )
+    )  # fmt: skip
 
 
 @ROUTES.add("POST", "/build/context", stream=True)
@@ -280,24 +318,31 @@ async def prune_cache(one: call.Call) -> web.StreamResponse:
     until = None
     for text in [*wanted.get("until"), *wanted.get("unused-for")]:
         until = times.parse(text, "until") / 1e9
-    keep = one.number("keep-storage", 0) or one.number("reserved-space", 0) or 0
-    shared = _truth(wanted, "shared")
-    private = _truth(wanted, "private")
     options = prune.Options(
-        all=one.flag("all"), keep=keep, until=until, ids=list(wanted.get("id")),
-        types=list(wanted.get("type")), in_use=_truth(wanted, "inuse"),
-        shared=shared if shared is not None else None if private is None else not private,
+        all=one.flag("all"),
+        reserved=one.number("reserved-space", 0) or one.number("keep-storage", 0) or 0,
+        max_used=one.number("max-used-space", 0) or 0,
+        min_free=one.number("min-free-space", 0) or 0, until=until,
+        match=cachefilter.parse([",".join(_selectors(wanted))]),
     )  # fmt: skip
     ids, freed = await one.core.builder.prune(options)
     one.core.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
     return call.reply({"CachesDeleted": ids or None, "SpaceReclaimed": freed})
 
 
-def _truth(wanted: filters.Filters, name: str) -> bool | None:
-    values = list(wanted.get(name))
-    if not values:
-        return None
-    return values[-1].lower() not in ("0", "false")
+def _selectors(wanted: filters.Filters) -> list[str]:
+    """The API's filters as ``cachefilter`` writes them. Raises ``InvalidParameter``."""
+    found: list[str] = []
+    for name in _PRUNE - {"until", "unused-for"}:
+        for value in wanted.get(name):
+            if name in ("inuse", "shared", "private"):
+                found.append(f"{name}=={value or 'true'}")
+            elif '"' in value:
+                raise errdefs.InvalidParameter(f"the filter {name} can't have quotes: {value!r}")
+            else:
+                value = f"^{re.escape(value)}" if name == "id" else value
+                found.append(f'{name}{"~=" if name == "id" else "=="}"{value}"')
+    return found
 
 
 @ROUTES.add("POST", "/build/cancel")
@@ -325,7 +370,8 @@ async def output(one: call.Call) -> web.StreamResponse:
 async def check(one: call.Call) -> web.StreamResponse:
     """Our own: the build checks, the stages and the arguments of a Dockerfile."""
     given = _parameters(one)
-    more = await _own(one)
+    held: list[request.Context] = []
+    more = await _own(one, held)
     context: Any = None
     if token := one.text("context"):
         context = one.core.builder.contexts.context(token)
@@ -333,4 +379,8 @@ async def check(one: call.Call) -> web.StreamResponse:
         context = buildrequests.remote(one.core, given)
         more["ignore"] = True
     wanted = buildrequests.make(one.core, given, context, **more)
-    return call.reply(await one.core.builder.check(wanted))
+    try:
+        return call.reply(await one.core.builder.check(wanted))
+    finally:
+        for opened in held:
+            await opened.close()

@@ -92,8 +92,38 @@ def named_context(value: str) -> tuple[str, str]:
     """``name=SOURCE``."""
     name, equals, source = value.partition("=")
     if not equals or not name or not source:
-        raise ValueError("write NAME=PATH, NAME=docker-image://REF or NAME=URL")
+        raise ValueError(
+            "write NAME=PATH, NAME=docker-image://REF, NAME=oci-layout://PATH[:TAG][@DIGEST], "
+            "NAME=build:PATH[,file=FILE][,target=STAGE][,arg=NAME=VALUE] or NAME=URL"
+        )
     return name, source
+
+
+def layout(source: str) -> tuple[str, str, str]:
+    """``PATH[:TAG][@DIGEST]``: the directory, the tag and the digest of an image in it."""
+    path, _, digest = source.partition("@")
+    tag = ""
+    if not os.path.isdir(path) and ":" in path:
+        path, _, tag = path.rpartition(":")
+    return path, tag, digest
+
+
+def nested(source: str) -> tuple[str, dict[str, str], dict[str, str]]:
+    """``PATH[,file=FILE][,target=STAGE][,arg=NAME=VALUE]``: another build's directory, its settings
+    and its build arguments. Raises ``ValueError``."""
+    path, *rest = text.fields(source)
+    settings: dict[str, str] = {}
+    args: dict[str, str] = {}
+    for field in rest:
+        key, _, value = field.partition("=")
+        if key == "arg":
+            name, equals, given = value.partition("=")
+            args[name] = given if equals else os.environ.get(name, "")
+        elif key in ("file", "target") and value:
+            settings[key] = value
+        else:
+            raise ValueError(f"a build as a context has file=, target= and arg=, not {field!r}")
+    return path, settings, args
 
 
 def attestation(value: str) -> tuple[str, str]:

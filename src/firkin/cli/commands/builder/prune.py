@@ -19,6 +19,12 @@ COMMAND = flags.Command(
         flags.boolean("force", "f", "Don't ask"),
         flags.converted("keep-storage", "", "Leave that much of what was used last", limits.size,
                         0, "bytes"),
+        flags.converted("max-used-space", "", "Remove no more than leaves that much", limits.size,
+                        0, "bytes"),
+        flags.converted("min-free-space", "", "Remove no more than frees that much of the disk",
+                        limits.size, 0, "bytes"),
+        flags.converted("reserved-space", "", "Leave at least that much (new --keep-storage)",
+                        limits.size, 0, "bytes"),
     ),
     flags.none(),
 )  # fmt: skip
@@ -37,7 +43,10 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         cli.client,
         {
             "all": everything or None,
-            "keep-storage": values.number("keep-storage") or None,
+            **{
+                name: values.number(name) or None
+                for name in ("keep-storage", "max-used-space", "min-free-space", "reserved-space")
+            },
             "filters": common.filters(values.items("filter")) or None,
         },
     )

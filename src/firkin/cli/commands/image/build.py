@@ -35,7 +35,8 @@ COMMAND = flags.Command(
         _many("attest", "Attestation to make (type=sbom|provenance,mode=max)",
               building.attestation),
         _strings("build-arg", "", "Set a variable of the build"),
-        _many("build-context", "Further context (NAME=PATH)", building.named_context),
+        _many("build-context", "Further context (NAME=PATH, URL, docker-image:, build:, ...)",
+              building.named_context),
         flags.many("cache-from", "", "Cache to use (type=registry|local,...)", building.cache,
                    type_name="strings"),
         _many("cache-to", "Where to keep the cache (type=registry|local|inline,...)",
@@ -279,20 +280,28 @@ def _directory(
         if not given and not os.path.exists(path):
             lower = os.path.join(where, "dockerfile")
             path = lower if os.path.exists(lower) else path
-        try:
-            with open(path, "rb") as file:
-                body["dockerfile"] = file.read().decode("utf-8")
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise errors.CliError(f"failed to read dockerfile: open {path}: {reason}") from None
-        except UnicodeDecodeError:
-            raise errors.CliError(f"{path} is not UTF-8 text") from None
+        body["dockerfile"] = _read(path)
     query["dockerfile"] = os.path.relpath(path, where) if path else "Dockerfile"
     query["context"] = _sync(cli, where, path)
 
 
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise errors.CliError(f"failed to read dockerfile: open {path}: {reason}") from None
+    except UnicodeDecodeError:
+        raise errors.CliError(f"{path} is not UTF-8 text") from None
+
+
 def _sync(cli: context.Cli, where: str, dockerfile: str) -> str:
-    tree = contextsync.Directory(where, contextsync.rules(where, dockerfile))
+    return _sent(cli, contextsync.Directory(where, contextsync.rules(where, dockerfile)))
+
+
+def _sent(cli: context.Cli, tree: contextsync.Directory) -> str:
+    """Bring a directory to the engine; the token by which it knows it."""
     token, missing = build.sync(cli.client, tree.key(), tree.manifest())
     if missing:
         build.send(cli.client, token, tree.archive(missing))
@@ -329,21 +338,44 @@ def _extras(cli: context.Cli, values: flags.Values, body: dict[str, Any]) -> Non
         if not cli.client.transport.address.startswith("unix:"):
             raise errors.CliError("--ssh works with an engine on this machine only")
         body["ssh"] = dict(agents)
-    contexts: dict[str, Any] = {}
-    for name, source in values.get("build-context"):
-        scheme, _, rest = source.partition("://")
-        if scheme == "docker-image" and rest:
-            contexts[name] = {"image": rest}
-        elif scheme == "target" and rest:
-            contexts[name] = {"target": rest}
-        elif _remote(source):
-            contexts[name] = {"remote": source}
-        elif os.path.isdir(source):
-            contexts[name] = {"token": _sync(cli, source, "")}
-        else:
-            raise errors.CliError(f"failed to get build context {name}: {source} is not found")
+    contexts = {name: _named(cli, name, source) for name, source in values.get("build-context")}
     if contexts:
         body["contexts"] = contexts
+
+
+def _named(cli: context.Cli, name: str, source: str) -> dict[str, Any]:
+    """A further context, as the engine is told of it; directories are brought to it."""
+    scheme, _, rest = source.partition(":")
+    if scheme == "docker-image" and rest.startswith("//"):
+        return {"image": rest[2:]}
+    if scheme == "oci-layout" and rest.startswith("//"):
+        path, tag, digest = building.layout(rest[2:])
+        if os.path.isfile(os.path.join(path, "oci-layout")):
+            tree = contextsync.Directory(path)
+            return {"layout": {"token": _sent(cli, tree), "tag": tag, "digest": digest}}
+        raise errors.CliError(f"failed to get build context {name}: {path} is no OCI layout")
+    if scheme == "build":
+        return {"build": _nested(cli, name, rest)}
+    if _remote(source):
+        return {"remote": source}
+    if os.path.isdir(source):
+        return {"token": _sync(cli, source, "")}
+    raise errors.CliError(f"failed to get build context {name}: {source} is not found")
+
+
+def _nested(cli: context.Cli, name: str, source: str) -> dict[str, Any]:
+    """Another build, whose result is a context."""
+    try:
+        where, settings, args = building.nested(source)
+    except ValueError as error:
+        raise errors.CliError(f"build context {name}: {error}") from None
+    path = settings.get("file") or os.path.join(where, "Dockerfile")
+    if not os.path.isdir(where):
+        raise errors.CliError(f"failed to get build context {name}: {where} is not found")
+    return {
+        "token": _sync(cli, where, path), "dockerfile": _read(path), "args": args,
+        "filename": os.path.relpath(path, where), "target": settings.get("target", ""),
+    }  # fmt: skip
 
 
 def _caches(cli: context.Cli, values: flags.Values, query: dict[str, object]) -> None:
@@ -355,11 +387,7 @@ def _caches(cli: context.Cli, values: flags.Values, query: dict[str, object]) ->
             if not os.path.isfile(os.path.join(source, "index.json")):
                 cli.warn(f"WARNING: there is no build cache in {source!r}")
                 continue
-            tree = contextsync.Directory(source)
-            token, missing = build.sync(cli.client, tree.key(), tree.manifest())
-            if missing:
-                build.send(cli.client, token, tree.archive(missing))
-            item = {"type": "local", "token": token}
+            item = {"type": "local", "token": _sent(cli, contextsync.Directory(source))}
         found.append(item)
     if found:
         query["cachefrom"] = jsontext.dumps(found)
