@@ -20,7 +20,18 @@ from firkin import errdefs, extensions
 from firkin.api import authorization, listeners, secure, server
 from firkin.builder import cache as buildcache
 from firkin.builder import service as builds
-from firkin.engine import build, flags, logbook, registries, reload, restore, secretstore, stacks
+from firkin.engine import (
+    build,
+    buildgc,
+    flags,
+    logbook,
+    quota,
+    registries,
+    reload,
+    restore,
+    secretstore,
+    stacks,
+)
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
 from firkin.engine import host as hosts
@@ -243,6 +254,7 @@ async def _build(config: configuration.Config) -> engine.Core:
         root=config.data_root,
         exec_root=config.exec_root,
     )
+    core.builder.rules = lambda: buildgc.rules(core.config.builder, core.config.data_root)
     return core
 
 
@@ -268,6 +280,9 @@ async def serve(config: configuration.Config, words: list[str]) -> None:
     core = await _build(config)
     await restore.restore(core)
     await core.builder.start()
+    keeper = quota.Keeper(core)
+    core.images.keeper = keeper
+    core.tasks.spawn(keeper.watch(), "quota of the data root")
     api = server.Server(core, certificates)
     for door in doors:
         await api.listen(door)

@@ -16,7 +16,8 @@ what to do. HTTP statuses are chosen from the class in one place, ``firkin.api.s
     ├── NotImplemented       a part of the API that this engine does not have         501
     ├── Unavailable          a dependency does not answer now; later it may           503
     └── System               the engine or its host failed                            500
-        └── Cancelled        the client went away or the engine is stopping           500
+        ├── Cancelled        the client went away or the engine is stopping           500
+        └── InsufficientStorage  there is no room for it                              507
 """
 
 from __future__ import annotations
@@ -64,3 +65,7 @@ class System(FirkinError):
 
 class Cancelled(System):
     """The operation was given up because its client left or the engine is stopping."""
+
+
+class InsufficientStorage(System):
+    """There is no room for it: a quota, or the reserve of the disk, would be crossed."""

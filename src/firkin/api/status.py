@@ -21,6 +21,7 @@ _STATUS: list[tuple[type[errdefs.FirkinError], int]] = [
     (errdefs.NotModified, 304),
     (errdefs.NotImplemented, 501),
     (errdefs.Unavailable, 503),
+    (errdefs.InsufficientStorage, 507),
     (errdefs.System, 500),
 ]
 

@@ -186,6 +186,7 @@ class Imager:
         info = await stream.in_own_thread(work, "firkin-layer")
         if info is None:
             return None
+        self._layers.room.keep(info.size)
         return Layer(info.digest, types.Descriptor(
             media_type=types.MEDIA_OCI_LAYER, digest=info.digest, size=info.size))  # fmt: skip
 

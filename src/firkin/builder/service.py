@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +32,7 @@ from firkin.builder import (
     contextstore,
     executor,
     exporters,
+    gc,
     graph,
     imaging,
     plan,
@@ -50,6 +52,8 @@ from firkin.images import platforms
 from firkin.images import service as images
 from firkin.linux import regular, tasks
 from firkin.wire import ignorefile
+
+log = logging.getLogger(__name__)
 
 _MAX_IGNORE = 1 << 20
 ENTITLEMENTS = ("network.host", "security.insecure")
@@ -80,6 +84,8 @@ class Builder:
         self._results = results.Results(store, self.trees, imager, self._cachist, self.shelf)
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._tasks = tasks.Tasks("builds")
+        self.rules: Callable[[], list[gc.Rule]] = list
+        self._collecting = asyncio.Lock()
 
     async def start(self) -> None:
         """Remove what an earlier engine left half done."""
@@ -131,7 +137,7 @@ class Builder:
 
     async def _owned(self, work: Coroutine[Any, Any, T], build_id: str) -> T:
         """Work as a task that this builder ends when it ends."""
-        task = self._tasks.spawn_quiet(work, f"build {build_id}")
+        task = self._tasks.spawn_quiet(self._housed(work), f"build {build_id}")
         if build_id:
             self._builds[build_id] = task
         try:
@@ -148,6 +154,29 @@ class Builder:
         finally:
             if build_id and self._builds.get(build_id) is task:
                 del self._builds[build_id]
+            self._tasks.spawn(self._collect(), "collection")
+
+    async def _housed(self, work: Coroutine[Any, Any, T]) -> T:
+        """Work for which room is made first, and after which some is if there was not enough."""
+        keeper = self._images.keeper
+        try:
+            if keeper is not None:
+                await keeper.admit(None)
+            return await work
+        except errdefs.FirkinError as error:
+            if keeper is not None and (full := _full(error)) is not None:
+                await keeper.refused(full)
+            raise
+        finally:
+            work.close()
+
+    async def _collect(self) -> None:
+        """Hold to the rules that the cache has."""
+        async with self._collecting:
+            for rule in await asyncio.to_thread(self.rules):
+                ids, freed = await self.prune(gc.options(rule))
+                if ids:
+                    log.info("build cache: %d records, %d bytes collected", len(ids), freed)
 
     async def cancel(self, build_id: str) -> None:
         """End the build of that id. One that has ended, or never was, is fine."""
@@ -315,6 +344,15 @@ class Builder:
         ``cachefilter``)."""
         match = cachefilter.parse(filters)
         return prune.usage(self.cache, self._images.catalog, await self.sizes(), match)
+
+
+def _full(error: BaseException | None) -> errdefs.InsufficientStorage | None:
+    """The want of room that an error comes from, if it does."""
+    while error is not None:
+        if isinstance(error, errdefs.InsufficientStorage):
+            return error
+        error = error.__cause__
+    return None
 
 
 class _Opened:

@@ -104,6 +104,7 @@ class Trees:
 
     async def begin(self, parent: Ref) -> Active:
         """A writable tree on ``parent``."""
+        self.owner.room.check()
         key = PREFIX + secrets.token_hex(16)
         async with self._cache.naming:
             wanted = await self.snapshots.prepare(key, parent.snapshot)
@@ -123,6 +124,7 @@ class Trees:
             whole = usage.size + await asyncio.to_thread(treesize.alone, active.upper)
         else:
             usage, whole = await self.snapshots.usage(active.key), -1
+        self.owner.room.keep(usage.size)
         async with self._cache.naming:
             await self.snapshots.commit(active.key, active.key, size=usage.apparent, disk=whole)
         return active.key, usage.apparent

@@ -8,7 +8,7 @@ import os
 import msgspec
 
 from firkin import errdefs
-from firkin.engine import doors, refused
+from firkin.engine import buildgc, doors, quantities, refused
 
 _CGROUP_DRIVER = "native.cgroupdriver"
 
@@ -79,6 +79,10 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     metrics_addr: str = ""
     log_format: str = "text"
     features: dict[str, bool] = {}
+    builder: buildgc.Builder = msgspec.field(default_factory=buildgc.Builder)
+    data_root_quota: str = ""
+    data_root_reserve: str = ""
+    data_root_collect: str = "dangling"
     shutdown_timeout: int = 15
 
     @property
@@ -121,6 +125,13 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
                     f"--exec-opt {option}: unknown; use {_CGROUP_DRIVER}=cgroupfs or "
                     f"{_CGROUP_DRIVER}=systemd"
                 )
+        quantities.check(self.data_root_quota, "--data-root-quota")
+        quantities.check(self.data_root_reserve, "--data-root-reserve")
+        if self.data_root_collect not in ("dangling", "all", "none"):
+            raise errdefs.InvalidParameter(
+                f"--data-root-collect {self.data_root_collect}: use dangling, all or none"
+            )
+        buildgc.check(self.builder)
         if self.log_level not in ("debug", "info", "warn", "error", "fatal"):
             raise errdefs.InvalidParameter(
                 f"--log-level {self.log_level}: use debug, info, warn, error or fatal"

@@ -27,6 +27,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-H", "--host", action="append", metavar="unix://PATH", help="socket to serve the API on")
     add("--data-root", metavar="DIR", help="lasting state (default /var/lib/firkin)")
+    add(
+        "--data-root-quota",
+        metavar="SIZE",
+        help="most that the data root may take, such as 20GB or 80%% of its file system",
+    )
+    add("--data-root-reserve", metavar="SIZE", help="what is to stay free on its file system")
+    add("--data-root-collect", metavar="WHAT",
+        help="what goes then: dangling (default), all (unused images too) or none")  # fmt: skip
     add("--exec-root", metavar="DIR", help="state until the next boot (default /run/firkin)")
     add("-p", "--pidfile", metavar="FILE", help="write the engine's pid there")
     add("-b", "--bridge", metavar="NAME", help="name of the default bridge (default firkin0)")

@@ -37,7 +37,6 @@ OPTIONS = (
            "gone from Docker too, since it opens the API to web pages: use a reverse proxy"),
     Option("allow-direct-routing", "allow-direct-routing", bool, (False,), _NOT_YET),
     Option("bridge-accept-fwmark", "bridge-accept-fwmark", str, ("",), _NOT_YET),
-    Option("", "builder", dict, ({},), _NOT_YET),
     Option("cdi-spec-dir", "cdi-spec-dirs", list, ([],), _NOT_YET),
     Option("containerd", "containerd", str, ("",), _CONTAINERD),
     Option("containerd-namespace", "containerd-namespace", str, ("",), _CONTAINERD),

@@ -24,7 +24,8 @@ _REGISTRIES = (
     "max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts",
 )  # fmt: skip
 _CHANGEABLE = (
-    "authorization_plugins", "debug", "default_runtime", "features", "labels", "live_restore",
+    "authorization_plugins", "builder", "data_root_collect", "data_root_quota",
+    "data_root_reserve", "debug", "default_runtime", "features", "labels", "live_restore",
     "log_level", "runtimes", "shutdown_timeout", *_REGISTRIES,
 )  # fmt: skip
 

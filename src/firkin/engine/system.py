@@ -13,6 +13,7 @@ import firkin
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
+from firkin.engine import quota
 from firkin.engine.containers import model
 from firkin.events import exchange
 from firkin.types import base, event
@@ -63,6 +64,12 @@ async def info(core: engine.Core) -> dict[str, Any]:
     ):  # fmt: skip
         if not layout.has(controller):
             warnings.append(f"WARNING: No {what} support")
+    status = [["Backing Filesystem", filesystem_of(config.data_root)]]
+    room = await quota.state(core)
+    if room is not None:
+        status += quota.rows(core, room)
+        if text := quota.warning(core, room):
+            warnings.append(text)
     security = ["name=seccomp,profile=builtin"] if host.seccomp else []
     if layout.version == 2:
         security.append("name=cgroupns")
@@ -71,7 +78,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         **counts(core),
         "Images": len(core.images.catalog.images),
         "Driver": core.images.snapshots.name,
-        "DriverStatus": [["Backing Filesystem", filesystem_of(config.data_root)]],
+        "DriverStatus": status,
         "Plugins": {
             "Volume": core.volumes.names_of_drivers(),
             "Network": core.network.kinds(),

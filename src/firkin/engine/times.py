@@ -21,8 +21,7 @@ def parse(text: str, name: str) -> int:
         return 0
     if match := _UNIX.fullmatch(text):
         return int(match[1]) * 10**9 + int((match[2] or "0").ljust(9, "0"))
-    if "".join(m[0] for m in _DURATION.finditer(text)) == text:
-        back = sum(int(float(m[1]) * _UNITS[m[2]]) for m in _DURATION.finditer(text))
+    if (back := _duration(text)) is not None:
         return time.time_ns() - back
     head, fraction = text, 0
     if match := re.fullmatch(r"(.*:\d\d)\.(\d{1,9})(Z|[+-]\d\d:\d\d)?", text):
@@ -37,6 +36,23 @@ def parse(text: str, name: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     return int(moment.timestamp()) * 10**9 + fraction
+
+
+def _duration(text: str) -> int | None:
+    """Nanoseconds of a Go duration; ``None`` when it is none."""
+    if "".join(m[0] for m in _DURATION.finditer(text)) != text:
+        return None
+    return sum(int(float(m[1]) * _UNITS[m[2]]) for m in _DURATION.finditer(text))
+
+
+def duration(text: str, name: str) -> float:
+    """Seconds of a Go duration such as 48h. Raises ``InvalidParameter``."""
+    found = _duration(text) if text else None
+    if found is None:
+        raise errdefs.InvalidParameter(
+            f"invalid value for {name}: {text!r}: use a duration such as 48h or 1h30m"
+        )
+    return found / 1e9
 
 
 def prune_limit(wanted: filters.Filters) -> int | None:

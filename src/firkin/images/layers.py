@@ -27,7 +27,7 @@ import msgspec
 
 from firkin import errdefs
 from firkin.content import store as contents
-from firkin.images import stream, unpack
+from firkin.images import room, stream, unpack
 from firkin.snapshots import snapshotter
 from firkin.types import image as types
 
@@ -84,6 +84,7 @@ class Layers:
         self.store = store
         self.snapshots = snapshots
         self.limits = limits
+        self.room = room.Room()
         self.scratch = scratch
         self._places: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         os.makedirs(scratch, mode=0o700, exist_ok=True)
@@ -124,6 +125,7 @@ class Layers:
                 f"the layer {layer.blob.digest} has the diff id {layer.diff_id}, the image's "
                 f"config says {diff_id}: the archive is damaged or was changed"
             )
+        self.room.keep(max(0, layer.disk - layer.unpacked))
         key, layer.key = layer.key, ""
         try:
             await self.snapshots.commit(
@@ -188,6 +190,8 @@ class Sink:
         self._inflater: unpack.Inflater | None = None
         self._extraction: unpack.Extraction | None = None
         self._key = ""
+        self._claim = owner.room.claim()
+        owner.room.check()
         rebases = owner.snapshots.rebases
         try:
             if stored is None and resumed is None:
@@ -218,6 +222,7 @@ class Sink:
             for part in parts:
                 self._hash.update(part)
         if self._extraction is not None:
+            self._claim.take(sum(map(len, parts)))
             self._extraction.write(parts)
             if self._extraction.failed:
                 self._report()
@@ -233,6 +238,7 @@ class Sink:
     def write(self, parts: Sequence[Buffer]) -> None:
         """Take the next bytes of the blob. Raises as soon as the layer is known to be bad."""
         if self._writer is not None:
+            self._claim.take(sum(map(len, parts)))
             self._writer.writev(parts)
         self.replay(parts)
 
@@ -261,6 +267,7 @@ class Sink:
         diff_id = f"sha256:{self._hash.hexdigest()}"
         if self._inflater is None and self._stored is None:
             diff_id = info.digest
+        self._claim.end(kept=True)
         key, self._key = self._key, ""
         received = Received(info, self.compression, diff_id, key)
         if applied is not None:
@@ -269,6 +276,7 @@ class Sink:
 
     def close(self) -> None:
         """Give up, unless finished. Ends the workers."""
+        self._claim.end(kept=False)
         if self._inflater is not None:
             self._inflater.close()
         if self._extraction is not None:

@@ -13,6 +13,7 @@ what they have stored is not collected before an image refers to it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ from firkin.images import (
     queries,
     registries,
     remove,
+    room,
     save,
     stream,
     unpack,
@@ -93,6 +95,7 @@ class ImageService(queries.Queries):
         self._pusher = push.Pusher(
             database, self.layers, self.catalog, self._carrier, self.variants, on_event
         )
+        self.keeper: room.Keeper | None = None
         self._on_event = on_event
         self._remover = remove.Remover(self.catalog, self.variants, on_event)
         self._removing = asyncio.Lock()
@@ -172,7 +175,11 @@ class ImageService(queries.Queries):
         ``Unauthorized``, ``Unavailable``, ``InvalidParameter`` and ``Forbidden`` with a remedy.
         """
         wanted = reference.parse(name).tagged()
-        async with self.collector.lease():
+        need = 0
+        if self.keeper is not None and self.keeper.limited:
+            missing = await self._puller.plan(wanted, platform, credentials)
+            need = sum(blob.size - blob.here for blob in missing.blobs)
+        async with self.storing(need):
             pulled = await self._puller.pull(wanted, platform, credentials, progress)
         shown = wanted.familiar
         progress({"status": f"Digest: {pulled.digest}"})
@@ -180,6 +187,24 @@ class ImageService(queries.Queries):
         progress({"status": f"Status: {news} for {shown}"})
         self._on_event("pull", shown, {"name": wanted.familiar_name})
         return pulled.image
+
+    @contextlib.asynccontextmanager
+    async def storing(self, need: int | None = None) -> AsyncIterator[None]:
+        """A lease for who stores something new, of ``need`` bytes if that is known.
+
+        What does not fit leaves nothing, not even for the next pull to go on from.
+        """
+        if self.keeper is not None:
+            await self.keeper.admit(need)
+        try:
+            async with self.collector.lease():
+                yield
+        except errdefs.InsufficientStorage as error:
+            if self.keeper is None:
+                raise
+            await self.collector.forget_pending()
+            await self.collector.collect()
+            raise await self.keeper.refused(error) from error
 
     async def push(
         self,
@@ -304,7 +329,7 @@ class ImageService(queries.Queries):
         nothing of it is kept then.
         """
         messages: Messages = []
-        async with self.collector.lease():
+        async with self.storing():
             receiver = load.Receiver(self.layers, self.catalog, asyncio.get_running_loop())
             try:
                 archive = await stream.consume(source, receiver.receive, "load images")
@@ -364,7 +389,7 @@ class ImageService(queries.Queries):
     ) -> types.Image:
         """ImageCreate from a root file system tar, plain or compressed: an image of one layer."""
         names = [str(reference.combine(repository, tag))] if repository else []
-        async with self.collector.lease():
+        async with self.storing():
             image = await importer.import_layer(
                 source, self.layers, self.catalog, names, message, changes, platform
             )
@@ -392,7 +417,7 @@ class ImageService(queries.Queries):
         be known by the snapshot then (``InvalidParameter`` otherwise).
         """
         names = [str(reference.combine(repository, tag))] if repository else []
-        async with self.collector.lease():
+        async with self.storing():
             image = await commit.commit_layer(
                 self.layers,
                 self.catalog,

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from firkin import errdefs
 from firkin.api import call, routes
-from firkin.engine import check, diskusage, filters, system, times
+from firkin.engine import check, diskusage, filters, quota, system, times
 from firkin.types import base, event
 
 ROUTES = routes.Routes()
@@ -58,11 +58,13 @@ async def disk_usage(one: call.Call) -> web.StreamResponse:
         raise errdefs.InvalidParameter(
             f"unknown object type: {', '.join(sorted(unknown))}: use {', '.join(sorted(_KINDS))}"
         )
-    return call.reply(
-        await diskusage.shown(
-            one.core, kinds=kinds, version=one.version, verbose=one.flag("verbose")
-        )
+    found = await diskusage.shown(
+        one.core, kinds=kinds, version=one.version, verbose=one.flag("verbose")
     )
+    if (root := found.get("DataRoot")) is not None:
+        now = await quota.state(one.core, root["Size"])
+        root.update(quota.describe(now) if now is not None else {})
+    return call.reply(found)
 
 
 @functools.lru_cache(64)

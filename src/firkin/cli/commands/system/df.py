@@ -73,7 +73,21 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         return 0
     chosen = TABLE if fmt in ("", "table") else fmt
     formatter.render(summary(usage), chosen, sys.stdout, columns=COLUMNS)
+    if chosen == TABLE and (line := _limits(usage.get("DataRoot") or {})):
+        cli.print(line)
     return 0
+
+
+def _limits(root: dict[str, Any]) -> str:
+    """What is left of the quota of the engine's data root, if it has one."""
+    size, quota, reserve = (root.get(key) or 0 for key in ("Size", "Quota", "Reserve"))
+    if quota:
+        shown = f"{units.human_size(size)} of {units.human_size(quota)}"
+        return f"\nData root: {shown} used ({size * 100 // quota}%)"
+    if reserve:
+        free = units.human_size(root.get("Free") or 0)
+        return f"\nData root: {free} free, of which {units.human_size(reserve)} are to stay"
+    return ""
 
 
 def summary(usage: dict[str, Any]) -> Iterator[formatter.Row]:
