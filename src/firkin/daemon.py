@@ -51,8 +51,7 @@ from firkin.linux import cgroupdriver, descriptors, inotify, systemd, tasks
 from firkin.logger import logger
 from firkin.logger.drivers import fluentd, gelf, journald, jsonfile, syslog
 from firkin.logger.drivers import local as local_log
-from firkin.network import controller, ipam
-from firkin.network.drivers import bridge
+from firkin.network import controller
 from firkin.plugins import plugin
 from firkin.runtime import conmon, oci_runtime
 from firkin.store import containers as rows
@@ -206,18 +205,11 @@ async def _build(config: configuration.Config) -> engine.Core:
         network=controller.Controller(
             database,
             exec_root=config.exec_root,
-            bridge=bridge.BridgeConfig(
-                name=config.bridge or "firkin0",
-                bip=config.bip,
-                pools=ipam.with_defaults(
-                    [ipam.Pool(pool.base, pool.size) for pool in config.default_address_pools],
-                    identity,
-                ),
-                mtu=config.mtu,
-                binding=config.ip,
-            ),
+            bridge=config.bridges(identity),
             table=_table(config.data_root),
             firewall_rules=config.firewall_rules,
+            relay=config.userland_proxy,
+            options=config.default_network_opts,
             kinds={name: kind.network for name, kind in networking.drivers.items()},
         ),
         volumes=volumes.Service(

@@ -15,7 +15,7 @@ import pytest
 from firkin.conformance import networks
 from firkin.linux import netlink
 from firkin.network import ipam, stock
-from firkin.network.drivers import above, bridge, shared
+from firkin.network.drivers import above, bridge, default_bridge, shared
 from firkin.store import networks as store
 
 pytestmark = [
@@ -52,7 +52,9 @@ class TestBridge(networks.DriverSuite):
     @contextlib.asynccontextmanager
     async def make(self, stored: store.StoredNetwork, directory: Path) -> AsyncIterator[Any]:
         async with host(directory) as made:
-            yield lambda again=stored: bridge.BridgeDriver(again, bridge.BridgeConfig(), made)
+            yield lambda again=stored: bridge.BridgeDriver(
+                again, default_bridge.BridgeConfig(), made
+            )
         assert not Path("/sys/class/net", BRIDGE).exists()
 
 

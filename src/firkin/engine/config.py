@@ -9,6 +9,8 @@ import msgspec
 
 from firkin import errdefs
 from firkin.engine import buildgc, doors, quantities, refused
+from firkin.network import ipam
+from firkin.network.drivers import default_bridge
 
 _CGROUP_DRIVER = "native.cgroupdriver"
 
@@ -44,6 +46,17 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     pidfile: str = ""
     bridge: str = ""
     bip: str = ""
+    bip6: str = ""
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    default_gateway: str = ""
+    default_gateway_v6: str = ""
+    ipv6: bool = False
+    icc: bool = True
+    ip_masq: bool = True
+    ip_forward: bool = True
+    userland_proxy: bool = True
+    default_network_opts: dict[str, dict[str, str]] = {}
     ip: str = ""
     firewall_rules: str = "/etc/firkin/firewall.nft"
     default_address_pools: list[AddressPool] = []
@@ -84,6 +97,27 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     data_root_reserve: str = ""
     data_root_collect: str = "dangling"
     shutdown_timeout: int = 15
+
+    def bridges(self, identity: str = "") -> default_bridge.BridgeConfig:
+        """What is said of bridges, for the engine of this id."""
+        return default_bridge.BridgeConfig(
+            name=self.bridge or "firkin0",
+            bip=self.bip,
+            bip6=self.bip6,
+            ipv6=self.ipv6,
+            range4=self.fixed_cidr,
+            range6=self.fixed_cidr_v6,
+            gateway4=self.default_gateway,
+            gateway6=self.default_gateway_v6,
+            icc=self.icc,
+            masquerade=self.ip_masq,
+            forward=self.ip_forward,
+            pools=ipam.with_defaults(
+                [ipam.Pool(pool.base, pool.size) for pool in self.default_address_pools], identity
+            ),
+            mtu=self.mtu,
+            binding=self.ip,
+        )
 
     @property
     def policy(self) -> doors.Policy:
@@ -164,25 +198,13 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
                 ipaddress.ip_address(self.ip)
             except ValueError:
                 raise errdefs.InvalidParameter(f"--ip {self.ip}: not an IP address") from None
-        if self.bip:
-            try:
-                ipaddress.ip_interface(self.bip)
-            except ValueError:
+        for driver, options in self.default_network_opts.items():
+            if not driver or not all(options):
                 raise errdefs.InvalidParameter(
-                    f"--bip {self.bip}: not an address with prefix length such as 172.17.0.1/16"
-                ) from None
-        for pool in self.default_address_pools:
-            try:
-                base = ipaddress.ip_network(pool.base)
-            except ValueError:
-                raise errdefs.InvalidParameter(
-                    f"--default-address-pool base={pool.base}: not a network such as 10.10.0.0/16"
-                ) from None
-            if not base.prefixlen <= pool.size <= base.max_prefixlen - 2:
-                raise errdefs.InvalidParameter(
-                    f"--default-address-pool base={pool.base},size={pool.size}: size must be from "
-                    f"{base.prefixlen} to {base.max_prefixlen - 2}"
+                    f"--default-network-opt {driver}=...: use DRIVER=OPTION=VALUE, for example "
+                    "bridge=com.docker.network.driver.mtu=1400"
                 )
+        self.bridges().check()
 
 
 def read_file(path: str, *, must_exist: bool) -> dict[str, object]:

@@ -39,6 +39,22 @@ def _parser() -> argparse.ArgumentParser:
     add("-p", "--pidfile", metavar="FILE", help="write the engine's pid there")
     add("-b", "--bridge", metavar="NAME", help="name of the default bridge (default firkin0)")
     add("--bip", metavar="CIDR", help="address of the default bridge")
+    add("--bip6", metavar="CIDR", help="IPv6 address of the default bridge; needs --ipv6")
+    add("--ipv6", type=_boolean, metavar="", help="IPv6 for the default bridge")
+    add("--fixed-cidr", metavar="CIDR", help="where its containers get their IPv4 addresses from")
+    add("--fixed-cidr-v6", metavar="CIDR", help="the same for IPv6")
+    add("--default-gateway", metavar="ADDRESS", help="IPv4 gateway of its containers")
+    add("--default-gateway-v6", metavar="ADDRESS", help="IPv6 gateway of its containers")
+    add("--icc", type=_boolean, metavar="",
+        help="containers on the default bridge reach each other (default true)")  # fmt: skip
+    add("--ip-masq", type=_boolean, metavar="",
+        help="its containers go out under the host's address (default true)")  # fmt: skip
+    add("--ip-forward", type=_boolean, metavar="",
+        help="turn forwarding of packets on (default true)")  # fmt: skip
+    add("--userland-proxy", type=_boolean, metavar="",
+        help="relay connections from ::1 and from IPv6 to IPv4 (default true)")  # fmt: skip
+    add("--default-network-opt", action="append", metavar="DRIVER=OPTION=VALUE",
+        help="option of networks that do not say otherwise")  # fmt: skip
     add("--ip", metavar="ADDRESS", help="where ports are published that name no address")
     add("--firewall-rules", metavar="FILE",
         help="nft rules for forwarded packets (default /etc/firkin/firewall.nft)")  # fmt: skip
@@ -144,7 +160,7 @@ _NAMES = {
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _OWN = (
     "config_file", "validate", "version", "add_runtime", "default_address_pool", "feature",
-    "log_opt",
+    "log_opt", "default_network_opt",
 )  # fmt: skip
 
 
@@ -164,6 +180,20 @@ def _runtime(text: str) -> tuple[str, dict[str, Any]]:
     if not (name and equals and path.startswith("/")):
         raise errdefs.InvalidParameter(f"--add-runtime {text}: use NAME=/PATH/OF/PROGRAM")
     return name, {"path": path}
+
+
+def _network_options(texts: list[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for text in texts:
+        driver, _, option = text.partition("=")
+        name, equals, value = option.partition("=")
+        if not (driver and name and equals):
+            raise errdefs.InvalidParameter(
+                f"--default-network-opt {text}: use DRIVER=OPTION=VALUE, for example "
+                "bridge=com.docker.network.driver.mtu=1400"
+            )
+        found.setdefault(driver, {})[name] = value
+    return found
 
 
 def _feature(text: str) -> tuple[str, bool]:
@@ -193,6 +223,8 @@ def parse(words: list[str]) -> config.Config | None:
         values["proxies"] = proxies
     if given.default_address_pool:
         values["default-address-pools"] = [_pool(text) for text in given.default_address_pool]
+    if given.default_network_opt:
+        values["default-network-opts"] = _network_options(given.default_network_opt)
     if given.add_runtime:
         values["runtimes"] = dict(_runtime(text) for text in given.add_runtime)
     if given.feature:

@@ -20,12 +20,13 @@ _ERROR, _DONE = 2, 3
 _TUPLE_ORIG, _TUPLE_PROTO = 1, 2
 _PROTO_NUM, _PROTO_DST_PORT = 1, 3
 _HEADER = struct.Struct("=IHHII")
-_FAMILY = struct.pack("=BBH", socket.AF_INET, 0, 0)
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_FAMILY = struct.Struct("=BBH")
 _TIMEOUT = 10.0
 
 
 def forget(protocol: int, ports: Collection[int]) -> int:
-    """Forget the IPv4 connections to the given destination ports; returns how many there were.
+    """Forget the connections to the given destination ports; returns how many there were.
 
     Acts on the network namespace of the calling thread. Blocks while it reads the whole table;
     raises ``OSError`` when the kernel offers no access to it.
@@ -34,27 +35,35 @@ def forget(protocol: int, ports: Collection[int]) -> int:
                        _NETLINK_NETFILTER) as netlink:  # fmt: skip
         netlink.settimeout(_TIMEOUT)
         netlink.bind((0, 0))
-        _send(netlink, _GET, _F_DUMP, b"")
-        found = [
-            original
-            for original in _originals(netlink)
-            if _destination(original) in {(protocol, port) for port in ports}
-        ]
-        for original in found:
-            # Nested attributes carry their flag again on the way back.
-            attribute = struct.pack("=HH", len(original) + 4, _TUPLE_ORIG | 0x8000) + original
-            _send(netlink, _DELETE, _F_ACK, attribute)
-            try:
-                for _ in _messages(netlink):
-                    break
-            except FileNotFoundError:  # it ended by itself
-                pass
-        return len(found)
+        return sum(_forget(netlink, family, protocol, ports) for family in _FAMILIES)
 
 
-def _send(netlink: socket.socket, kind: int, flags: int, attributes: bytes) -> None:
-    length = 16 + len(_FAMILY) + len(attributes)
-    netlink.send(_HEADER.pack(length, kind, flags | _F_REQUEST, 1, 0) + _FAMILY + attributes)
+def _forget(netlink: socket.socket, family: int, protocol: int, ports: Collection[int]) -> int:
+    _send(netlink, family, _GET, _F_DUMP, b"")
+    found = [
+        original
+        for original in _originals(netlink)
+        if _destination(original) in {(protocol, port) for port in ports}
+    ]
+    for original in found:
+        # Nested attributes carry their flag again on the way back.
+        attribute = struct.pack("=HH", len(original) + 4, _TUPLE_ORIG | 0x8000) + original
+        _send(netlink, family, _DELETE, _F_ACK, attribute)
+        try:
+            for _ in _messages(netlink):
+                break
+        except FileNotFoundError:  # it ended by itself
+            pass
+    return len(found)
+
+
+def _send(netlink: socket.socket, family: int, kind: int, flags: int, attributes: bytes) -> None:
+    length = 16 + _FAMILY.size + len(attributes)
+    netlink.send(
+        _HEADER.pack(length, kind, flags | _F_REQUEST, 1, 0)
+        + _FAMILY.pack(family, 0, 0)
+        + attributes
+    )
 
 
 def _messages(netlink: socket.socket) -> Iterator[bytes]:
@@ -92,7 +101,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
 
 def _originals(netlink: socket.socket) -> Iterator[bytes]:
     for body in _messages(netlink):
-        original = _attributes(body[len(_FAMILY) :]).get(_TUPLE_ORIG)
+        original = _attributes(body[_FAMILY.size :]).get(_TUPLE_ORIG)
         if original is not None:
             yield original
 

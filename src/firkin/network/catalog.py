@@ -12,6 +12,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
+import msgspec
+
 from firkin import errdefs
 from firkin.network import driver as drivers
 from firkin.network import firewall as firewalls
@@ -29,7 +31,8 @@ Factory = Callable[[store.StoredNetwork], drivers.Driver]
 class Catalog:
     """The networks of a controller, by id.
 
-    ``kinds`` make the drivers; ``users`` gives the endpoints on a network.
+    ``kinds`` make the drivers; ``users`` gives the endpoints on a network; ``options`` are the
+    default ones of new networks, by driver.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class Catalog:
         firewall: firewalls.Firewall,
         kinds: Mapping[str, Factory],
         users: Callable[[str], list[types.Endpoint]],
+        options: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.drivers: dict[str, drivers.Driver] = {}
         self.kinds = dict(kinds)
         self._db = db
         self._firewall = firewall
         self._users = users
+        self._options = options
         self._changing = asyncio.Lock()
         self._joining: collections.Counter[str] = collections.Counter()
         self._creating: set[str] = set()
@@ -119,6 +124,9 @@ class Catalog:
         async with self._changing:
             source = request.config_from.network if request.config_from is not None else ""
             config = self.driver(source).stored if source else None
+            if config is None and not request.config_only:
+                options = {**self._options.get(request.driver or "bridge", {}), **request.options}
+                request = msgspec.structs.replace(request, options=options)
             stored = settings.check(request, drivers=self._drivable(), config=config)
             if any(one.stored.name == stored.name for one in self.drivers.values()):
                 raise errdefs.Conflict(f"network with name {stored.name} already exists")

@@ -30,20 +30,21 @@ from firkin.network import (
     catalog,
     exposure,
     firewall,
+    members,
     nameservice,
     naming,
     places,
     portmapper,
     publishing,
+    relayservice,
     sandbox,
     settings,
     stock,
     views,
 )
 from firkin.network import driver as drivers
-from firkin.network.drivers import above, host, none, shared
+from firkin.network.drivers import above, default_bridge, host, none, shared
 from firkin.network.drivers import bridge as bridge_driver
-from firkin.network.resolver import protocol
 from firkin.store import db as database
 from firkin.store import networks as store
 from firkin.types import network as types
@@ -57,7 +58,9 @@ class Controller:
     """Make one per engine; :meth:`start` it before anything else.
 
     ``table`` is the name of the engine's own nftables table, ``firewall_rules`` a file with the
-    administrator's rules in it; ``exec_root`` holds the namespaces' files. A bridge of the name
+    administrator's rules in it; ``exec_root`` holds the namespaces' files. ``relay``: ports are
+    published where only a process can do it, too. ``options`` are those of new networks by their
+    driver, if they do not say otherwise. A bridge of the name
     ``none`` means: no default bridge. ``kinds`` make drivers beside our own, by their names.
     """
 
@@ -66,9 +69,11 @@ class Controller:
         db: database.Database,
         *,
         exec_root: str,
-        bridge: bridge_driver.BridgeConfig,
+        bridge: default_bridge.BridgeConfig,
         table: str,
         firewall_rules: str = "",
+        relay: bool = True,
+        options: Mapping[str, Mapping[str, str]] | None = None,
         kinds: Mapping[str, catalog.Factory] | None = None,
     ) -> None:
         bridge.check()
@@ -78,7 +83,8 @@ class Controller:
         self._firewall = firewall.Firewall(table, firewall_rules)
         self._ports = portmapper.PortMapper()
         self._names = nameservice.NameService(os.path.join(exec_root, "resolver"))
-        self._places: dict[str, places.Place] = {}
+        self._relays = relayservice.RelayService(os.path.join(exec_root, "relay"))
+        self._relaying = relay
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         threads = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="firkin-net")
         self._host = shared.Shared(
@@ -99,9 +105,20 @@ class Controller:
                 "null": none.NoneDriver,
                 **(kinds or {}),
             },
-            self.users,
+            lambda network_id: self._members.users(network_id),
+            options or {},
         )
-        self._ways = places.Ways(self._firewall, self._ports, self._host, self._catalog.drivers)
+        self._ways = places.Ways(
+            self._firewall,
+            self._ports,
+            self._host,
+            self._catalog.drivers,
+            self._relays if relay else None,
+            lambda container_id: self._members.name(container_id),
+        )
+        self._members = members.Members(
+            self._directory, self._host, self._catalog.drivers, self._ways, self._names
+        )
 
     # Start and end
 
@@ -133,45 +150,32 @@ class Controller:
             mine = [one for one in kept if one.network_id == stored.id]
             await self._catalog.bring_back(stored, mine)
             for endpoint in mine:
-                self._adopt(endpoint)
-        for place in self._places.values():
-            self._ports.restore(place.container_id, place.ports)
-        gone = {one.container_id for one in found} - set(self._places)
+                self._members.adopt(endpoint)
+        relayed = await self._relays.adopt()
+        held = {port[:3]: one for port, one in relayed.items()}
+        for place in self._members.places.values():
+            self._ports.restore(place.container_id, place.ports, held)
+        gone = {one.container_id for one in found} - set(self._members.places)
         await self._install()
         self._keep_stock()
+        wanted = [self._ways.relayed(place) for place in self._members.places.values()]
+        await self._relays.start(
+            {port: one for ports in wanted for port, one in ports.items()}, relayed
+        )
         await self._db.run(lambda connection: self._remember(connection, gone))
-        clients = [self._client(place) for place in self._places.values()]
+        clients = [self._members.client(place) for place in self._members.places.values()]
         await self._names.start(
             [client for client in clients if client is not None],
             wanted=any(naming.named(driver) for driver in self._catalog.drivers.values()),
         )
 
-    def _client(self, place: places.Place) -> protocol.Client | None:
-        return naming.client(place, self._catalog.drivers)
-
-    async def _introduce(self, place: places.Place) -> None:
-        """Tell the resolver where a container is now."""
-        client = self._client(place)
-        if client is not None:
-            await self._names.put(client)
-        else:
-            await self._names.drop(place.container_id)
-
-    def _adopt(self, endpoint: types.Endpoint) -> None:
-        """Take over the endpoint of a container that kept running."""
-        place = self._places.get(endpoint.container_id)
-        if place is None:
-            box = sandbox.Sandbox(endpoint.netns) if endpoint.netns else None
-            name = endpoint.names[0] if endpoint.names else endpoint.container_id[:12]
-            place = places.Place(endpoint.container_id, name, box)
-            self._places[endpoint.container_id] = place
-        place.endpoints[endpoint.network_id] = endpoint
-
     async def _install(self) -> None:
         rules = [
             rule for one in self._catalog.drivers.values() if (rule := one.rules()) is not None
         ]
-        redirects = [one for place in self._places.values() for one in places.redirects_of(place)]
+        redirects = [
+            one for place in self._members.places.values() for one in places.redirects_of(place)
+        ]
         if rules:
             await self._firewall.install(rules, redirects)
 
@@ -190,6 +194,7 @@ class Controller:
         for driver in self._catalog.drivers.values():
             await driver.close()
         await self._names.close()
+        await self._relays.close()
         await self._host.stock.close()
         self._ports.close()
         await self._firewall.close()
@@ -215,59 +220,25 @@ class Controller:
         catalog.check_together([driver for driver, _ in wanted], request.name)
         ids = [driver.stored.id for driver, _ in wanted]
         async with self._lock(request.container_id), self._catalog.held(ids):
-            if request.container_id in self._places:
+            if request.container_id in self._members.places:
                 raise errdefs.Conflict(
                     f"container {request.name} is already connected to its networks"
                 )
             async with contextlib.AsyncExitStack() as undo:
-                box = await self._sandbox(wanted[0][0])
+                box = await self._members.make_sandbox(wanted[0][0])
                 place = places.Place(request.container_id, request.name, box)
-                undo.push_async_callback(self._discard, place)
+                undo.push_async_callback(self._members.discard, place)
                 for driver, one in wanted:
-                    await self._connect(place, driver, one, request)
+                    await self._members.connect(place, driver, one, request)
                 await self._ways.open(place, request.ports)
-                await self._introduce(place)
-                self._places[request.container_id] = place
+                await self._members.introduce(place)
+                self._members.places[request.container_id] = place
                 made = tuple(place.endpoints.values())
                 await self._db.run(lambda connection: _put(connection, made))
                 undo.pop_all()
             if box is not None:
                 box.close()
             return made
-
-    async def _sandbox(self, first: drivers.Driver) -> sandbox.Sandbox | None:
-        if not first.namespaced:
-            return None
-        try:
-            if first.pairs:
-                return await self._host.stock.take()
-            work = asyncio.get_running_loop().run_in_executor(
-                self._host.threads, sandbox.Sandbox.create, self._directory
-            )
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                work.add_done_callback(stock.discard_result)
-                raise
-        except OSError as error:
-            raise errdefs.System(f"cannot make a network namespace: {error}") from error
-
-    async def _connect(
-        self,
-        place: places.Place,
-        driver: drivers.Driver,
-        wanted: types.EndpointRequest,
-        request: types.JoinRequest,
-    ) -> types.Endpoint:
-        made = await driver.connect(place.sandbox, wanted, request.container_id)
-        endpoint = msgspec.structs.replace(
-            made,
-            names=tuple(dict.fromkeys((*request.names, *wanted.aliases))),
-            links=wanted.links,
-            nameservers=request.nameservers,
-        )
-        place.endpoints[driver.stored.id] = endpoint
-        return endpoint
 
     async def attach(self, request: types.JoinRequest) -> types.Endpoint:
         """Give a running container its place on one more network, or change nothing.
@@ -278,13 +249,13 @@ class Controller:
         (wanted,) = request.endpoints
         driver = self.driver(wanted.network)
         async with self._lock(request.container_id), self._catalog.held([driver.stored.id]):
-            place = self._place(request.container_id, request.name)
+            place = self._members.place(request.container_id, request.name)
             if driver.stored.id in place.endpoints:
                 raise errdefs.Forbidden(
                     f"endpoint with name {request.name} already exists in network "
                     f"{driver.stored.name}"
                 )
-            alone = self._alone(place)
+            alone = members.alone(place)
             others = [
                 self._catalog.drivers[i]
                 for i in place.endpoints
@@ -293,38 +264,17 @@ class Controller:
             catalog.check_together([*others, driver], request.name)
             before, published = place.ways(), publishing.merged(place.ports)
             async with contextlib.AsyncExitStack() as undo:
-                undo.push_async_callback(self._take_back, place, driver, published)
-                made = await self._connect(place, driver, wanted, request)
+                undo.push_async_callback(self._members.take_back, place, driver, published)
+                made = await self._members.connect(place, driver, wanted, request)
                 await self._ways.open(place, published or request.ports, before)
-                await self._introduce(place)
+                await self._members.introduce(place)
                 endpoints = [one for one in place.endpoints.values() if one is not alone]
                 await self._db.run(lambda connection: _put(connection, endpoints, alone))
                 undo.pop_all()
             if alone is not None:
                 del place.endpoints[alone.network_id]
-            _close(place)
+            members.close(place)
             return place.endpoints[made.network_id]
-
-    async def _take_back(
-        self,
-        place: places.Place,
-        driver: drivers.Driver,
-        published: Sequence[types.PublishedPort],
-    ) -> None:
-        """Undo an attach that failed."""
-        before = place.ways()
-        endpoint = place.endpoints.get(driver.stored.id)
-        if endpoint is not None:
-            await self._ways.close(place)
-            del place.endpoints[driver.stored.id]
-            await driver.release(endpoint, place.sandbox)
-            await self._ways.open(place, published, before)
-            await self._introduce(place)
-        _close(place)
-
-    def _alone(self, place: places.Place) -> types.Endpoint | None:
-        """The endpoint on network none of a container that was taken off all others."""
-        return next((one for one in place.endpoints.values() if one.network_name == "none"), None)
 
     async def detach(self, container_id: str, network_id: str) -> types.Endpoint | None:
         """Take a running container off a network; returns the endpoint that it had there.
@@ -333,7 +283,7 @@ class Controller:
         last network has its namespace still: it is on network ``none`` then.
         """
         async with self._lock(container_id):
-            place = self._places.get(container_id)
+            place = self._members.places.get(container_id)
             endpoint = place.endpoints.get(network_id) if place is not None else None
             if place is None or endpoint is None:
                 return None
@@ -354,11 +304,11 @@ class Controller:
                 place.endpoints[nowhere.stored.id] = alone
             try:
                 await self._ways.open(place, published, before)
-                await self._introduce(place)
+                await self._members.introduce(place)
             finally:
                 endpoints = list(place.endpoints.values())
                 await self._db.run(lambda connection: _put(connection, endpoints, endpoint))
-                _close(place)
+                members.close(place)
             return endpoint
 
     async def republish(self, container_id: str, ports: Sequence[types.PublishedPort]) -> None:
@@ -367,7 +317,7 @@ class Controller:
         Raises as :meth:`join` for ports that can't be published.
         """
         async with self._lock(container_id):
-            place = self._place(container_id, container_id[:12])
+            place = self._members.place(container_id, container_id[:12])
             before = publishing.merged(place.ports)
             await self._ways.republish(place, ports)
             endpoints = list(place.endpoints.values())
@@ -383,28 +333,16 @@ class Controller:
         A container that has none is fine.
         """
         async with self._lock(container_id):
-            place = self._places.get(container_id)
+            place = self._members.places.get(container_id)
             if place is None:
                 return
-            await self._discard(place)
+            await self._members.discard(place)
             await self._db.run(lambda connection: store.delete_endpoints(connection, container_id))
-
-    async def _discard(self, place: places.Place) -> None:
-        await self._names.drop(place.container_id)
-        await self._ways.close(place)
-        for network_id, endpoint in list(place.endpoints.items()):
-            driver = self._catalog.drivers.get(network_id)
-            if driver is not None:
-                await driver.release(endpoint, None)
-        box = place.sandbox
-        if box is not None and os.path.dirname(box.path) == self._directory:
-            self._host.stock.discard(box)
-        self._places.pop(place.container_id, None)
 
     async def rename(self, container_id: str, old: str, new: str) -> None:
         """Let a running container be found by another name; one that has no place is fine."""
         async with self._lock(container_id):
-            place = self._places.get(container_id)
+            place = self._members.places.get(container_id)
             if place is None:
                 return
             for network_id, endpoint in place.endpoints.items():
@@ -413,17 +351,11 @@ class Controller:
             place.name = new
             endpoints = list(place.endpoints.values())
             await self._db.run(lambda connection: _put(connection, endpoints))
-            await self._introduce(place)
-
-    def _place(self, container_id: str, name: str) -> places.Place:
-        place = self._places.get(container_id)
-        if place is None:
-            raise errdefs.Conflict(f"container {name} is not running")
-        return place
+            await self._members.introduce(place)
 
     def endpoints(self, container_id: str) -> tuple[types.Endpoint, ...]:
         """The container's places on its networks, the first that it joined first."""
-        place = self._places.get(container_id)
+        place = self._members.places.get(container_id)
         return tuple(place.endpoints.values()) if place is not None else ()
 
     # Networks
@@ -449,11 +381,7 @@ class Controller:
 
     def users(self, network_id: str) -> list[types.Endpoint]:
         """The endpoints of running containers on a network."""
-        return [
-            place.endpoints[network_id]
-            for place in self._places.values()
-            if network_id in place.endpoints
-        ]
+        return self._members.users(network_id)
 
     def inspect(self, reference: str, names: Mapping[str, str]) -> types.Network:
         """One network with its containers; ``names`` gives containers' names by their ids.
@@ -492,8 +420,10 @@ class Controller:
     async def exposure(self) -> list[exposure.Reach]:
         """Every way by which a published port is reached from outside of its container."""
         addresses = await self._ways.run(lambda: addresses_of.named(self._host.netlink))
-        endpoints = [one for place in self._places.values() for one in place.endpoints.values()]
-        return exposure.ways(endpoints, addresses)
+        endpoints = [
+            one for place in self._members.places.values() for one in place.endpoints.values()
+        ]
+        return exposure.ways(endpoints, addresses, relay=self._relaying)
 
     async def warnings(self) -> list[str]:
         """What on this host keeps containers' packets from passing, for ``info``."""
@@ -510,8 +440,3 @@ def _put(
         store.delete_endpoint(connection, gone.network_id, gone.container_id)
     for endpoint in endpoints:
         store.put_endpoint(connection, endpoint)
-
-
-def _close(place: places.Place) -> None:
-    if box := place.sandbox:
-        box.close()

@@ -87,21 +87,30 @@ def parse_subnet(text: str) -> Network:
     return subnet
 
 
-def parse_bip(bip: str) -> ipaddress.IPv4Interface:
-    """The value of ``--bip``: a host address in CIDR form. Raises ``InvalidParameter``."""
+def parse_bip(bip: str, version: int = 4) -> Interface:
+    """The value of ``--bip`` or ``--bip6``: a host address in CIDR form.
+
+    Raises ``InvalidParameter``.
+    """
     try:
-        interface = ipaddress.IPv4Interface(bip)
+        interface = ipaddress.ip_interface(bip)
+        if interface.version != version:
+            raise ValueError(f"it is one of IPv{interface.version}")
     except ValueError as error:
         raise errdefs.InvalidParameter(
-            f"the bridge address {bip!r} is not an IPv4 address in CIDR form: {error}"
+            f"the bridge address {bip!r} is not an IPv{version} address in CIDR form: {error}"
         ) from error
     network = interface.network
-    if "/" not in bip or network.prefixlen > 30:
+    most = network.max_prefixlen - 2
+    if "/" not in bip or network.prefixlen > most:
+        example = "10.9.0.1/24" if version == 4 else "fd00:9::1/64"
         raise errdefs.InvalidParameter(
             f"the bridge address {bip!r} leaves no room for containers: "
-            "write an address with a prefix of at most 30, such as 10.9.0.1/24"
+            f"write an address with a prefix of at most {most}, such as {example}"
         )
-    if interface.ip in (network.network_address, network.broadcast_address):
+    if interface.ip == network.network_address or (
+        version == 4 and interface.ip == network.broadcast_address
+    ):
         raise errdefs.InvalidParameter(
             f"the bridge address {bip!r} is the network or broadcast address of {network}: "
             f"write a host address, such as {network[1]}/{network.prefixlen}"
@@ -163,6 +172,11 @@ def _overlap(one: Network, other: Network) -> bool:
 def overlapping(subnet: Network, taken: Iterable[Network]) -> Network | None:
     """The first of ``taken`` that has an address in common with ``subnet``."""
     return next((network for network in taken if _overlap(network, subnet)), None)
+
+
+def within(inner: Network, outer: Network) -> bool:
+    """Whether a network is a part of another."""
+    return inner.network_address in outer and inner.broadcast_address in outer
 
 
 class Allocator:

@@ -12,14 +12,13 @@ import contextlib
 import logging
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterable
 
 import msgspec
 
 from firkin import errdefs
 from firkin.linux import pidfd, tasks
+from firkin.network import helper
 from firkin.network.resolver import protocol
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ class NameService:
     """One per controller. ``directory`` holds the socket and the process's log."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
         self._path = os.path.join(directory, "resolver.sock")
         self._clients: dict[str, protocol.Client] = {}
         self._wanted = False
@@ -120,7 +118,9 @@ class NameService:
             return None
         self._forget()
         if await self._reach() is None:
-            await asyncio.to_thread(self._spawn)
+            await asyncio.to_thread(
+                helper.spawn, "firkin.network.resolver.server", self._path, socket.SOCK_STREAM
+            )
             if await self._reach() is None:
                 raise errdefs.System("cannot reach the resolver that was just started")
         return await self._tell(protocol.Order(op="sync", clients=list(self._clients.values())))
@@ -140,25 +140,6 @@ class NameService:
             log.debug("no resolver at %s: %s", self._path, error)
         self._forget()
         return None
-
-    def _spawn(self) -> None:
-        os.makedirs(self._directory, mode=0o711, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            old = os.umask(0o177)
-            try:
-                listener.bind(self._path)
-            finally:
-                os.umask(old)
-            listener.listen(4)
-            with open(os.path.join(self._directory, "resolver.log"), "ab") as log_file:
-                subprocess.Popen(
-                    [sys.executable, "-m", "firkin.network.resolver.server",
-                     str(listener.fileno())],
-                    pass_fds=[listener.fileno()], start_new_session=True, cwd="/",
-                    stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file,
-                )  # fmt: skip
 
     async def _tell(self, order: protocol.Order) -> protocol.Answer:
         if self._connection is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
@@ -12,11 +13,12 @@ from typing import TypeVar
 import msgspec
 
 from firkin import errdefs
-from firkin.linux import conntrack
+from firkin.linux import conntrack, sockets
 from firkin.network import driver as drivers
 from firkin.network import firewall as firewalls
-from firkin.network import portmapper, publishing, ruleset, sandbox
+from firkin.network import portmapper, publishing, relayservice, ruleset, sandbox
 from firkin.network.drivers import shared
+from firkin.network.relay import protocol as relay_protocol
 from firkin.types import network as types
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 VERSIONS = (4, 6)
+_HAS_IPV6 = "/proc/net/if_inet6"
 
 
 class Place:
@@ -54,11 +57,15 @@ class Ways:
         ports: portmapper.PortMapper,
         host: shared.Shared,
         networks: Mapping[str, drivers.Driver],
+        relays: relayservice.RelayService | None,
+        name_of: Callable[[str], str],
     ) -> None:
         self._firewall = firewall
         self._ports = ports
         self._host = host
         self._networks = networks
+        self._relays = relays
+        self._name_of = name_of
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run what blocks; what the kernel refuses becomes ``System``."""
@@ -100,27 +107,39 @@ class Ways:
         """Publish these ports, in place of those that were."""
         await self.close(place)
         kinds = {version: self._publishing(way, version) for version, way in ways.items()}
-        chosen = publishing.wanted(wanted, kinds[4], kinds[6])
+        relay = self._relays is not None and os.path.exists(_HAS_IPV6)
+        chosen = publishing.wanted(wanted, kinds[4], kinds[6], relay=relay)
         if not chosen:
             return
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self.close, place)
-            versions = [version for version in VERSIONS if kinds[version] is not None]
-            routed = [version for version in versions if (k := kinds[version]) and k.routed]
-            real = self._reserve(place, chosen, [v for v in versions if v not in routed])
+            routed = [version for version in VERSIONS if (k := kinds[version]) and k.routed]
+            versions = publishing.versions(kinds[4], kinds[6], relay=relay)
+            real = await self._reserve(place, chosen, versions, routed)
             real += _unmapped(chosen, routed)
-            for version in versions:
-                way = ways[version]
+            for port in real:
+                way = ways[publishing.version_of(port)] or ways[4]
                 assert way is not None
-                mine = tuple(port for port in real if publishing.version_of(port) == version)
                 current = place.endpoints[way.network_id]
                 place.endpoints[way.network_id] = msgspec.structs.replace(
-                    current, ports=current.ports + mine
+                    current, ports=(*current.ports, port)
                 )
             redirects = redirects_of(place)
             await self._firewall.publish(redirects)
             await self._forget_connections(redirects)
+            if self._relays is not None:
+                await self._relays.put(self.relayed(place))
             undo.pop_all()
+
+    def relayed(self, place: Place) -> dict[relay_protocol.Port, socket.socket]:
+        """The ports of a place that the relay listens on, with their sockets."""
+        found = {}
+        for endpoint in place.endpoints.values():
+            for port in publishing.relayed(endpoint) if self._relays is not None else ():
+                held = self._ports.hearing(place.container_id, port[:3])
+                if held is not None:
+                    found[port] = held
+        return found
 
     async def republish(self, place: Place, wanted: Sequence[types.PublishedPort]) -> None:
         """The same for a place whose ways stay as they are: these ports, or those before.
@@ -140,24 +159,44 @@ class Ways:
         driver = self._networks.get(way.network_id)
         return driver.publishing(version) if driver is not None else None
 
-    def _reserve(
-        self, place: Place, ports: Sequence[types.PublishedPort], versions: Sequence[int]
+    async def _reserve(
+        self,
+        place: Place,
+        ports: Sequence[types.PublishedPort],
+        versions: Mapping[str, Sequence[int]],
+        routed: Collection[int],
     ) -> list[types.PublishedPort]:
         held = [
             port
             for port in ports
-            if (publishing.version_of(port) in versions if port.host_ip else versions)
+            if (publishing.version_of(port) not in routed if port.host_ip else versions[port.proto])
         ]
         try:
             return list(self._ports.reserve(place.container_id, held, versions))
         except errdefs.System as error:
+            text = f"{error}{await self._remedy(error)}"
             raise errdefs.System(
-                f"driver failed programming external connectivity on endpoint {place.name}: {error}"
+                f"driver failed programming external connectivity on endpoint {place.name}: {text}"
             ) from error
+
+    async def _remedy(self, error: errdefs.System) -> str:
+        """Who has the port, and what to do."""
+        if not isinstance(error, portmapper.InUse):
+            return ""
+        if error.holder:
+            name = self._name_of(error.holder)
+            return f" by container {name}: stop that one, or publish on another port"
+        found = await self.run(lambda: sockets.owner(error.proto, error.number))
+        who = f"{found.name} (pid {found.pid})" if found else "another program"
+        return (
+            f": address already in use by {who} on this host: stop it, or publish on another port"
+        )
 
     async def close(self, place: Place) -> None:
         """Take back all published ports of a place; none is fine."""
         redirects = redirects_of(place)
+        if self._relays is not None:
+            await self._relays.drop(self.relayed(place))
         if redirects:
             try:
                 await self._firewall.withdraw(redirects)

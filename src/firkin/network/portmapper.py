@@ -3,7 +3,8 @@
 A published port works by the firewall; no process listens on it. The socket is bound so that no
 other program, and no other container, gets the port meanwhile, and so that a port which is in use
 is found out before anything is set up. It never receives: a TCP socket that does not listen
-refuses connections, a UDP socket gets a filter that lets nothing in.
+refuses connections, a UDP socket gets a filter that lets nothing in. Only the relay makes use of
+one, where the firewall cannot help.
 
 A port of TCP can be barred from use for a minute by connections of its former server that are
 closing. Such a port is taken all the same, as any server does with SO_REUSEADDR; that nobody
@@ -12,6 +13,7 @@ listens is proved by listening for an instant.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import ipaddress
@@ -20,7 +22,7 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -41,6 +43,8 @@ _SOCKETS = {
 }
 
 _ANY = {4: "0.0.0.0", 6: "::"}
+_ALL = set(_ANY.values())
+_IPV4 = dict.fromkeys(_SOCKETS, (4,))
 _TRIES = 16
 
 Key = tuple[str, str, int]
@@ -48,7 +52,7 @@ Key = tuple[str, str, int]
 
 
 def check(port: types.PublishedPort) -> None:
-    """Raises ``InvalidParameter`` or ``NotImplemented`` for a port that cannot be published."""
+    """Raises ``InvalidParameter`` for a port that cannot be published."""
     what = f"{port.container_port}/{port.proto}"
     if port.proto not in _SOCKETS:
         raise errdefs.InvalidParameter(
@@ -71,15 +75,20 @@ def check(port: types.PublishedPort) -> None:
             raise errdefs.InvalidParameter(
                 f"cannot publish {what}: {port.host_ip!r} is not an IP address"
             ) from error
-        if address.version == 6 and address.is_loopback:
-            raise errdefs.NotImplemented(
-                f"cannot publish {what} on {port.host_ip}: Linux does not translate addresses of "
-                "packets that come from ::1; publish on 127.0.0.1 instead"
-            )
         if address.is_multicast:
             raise errdefs.InvalidParameter(
                 f"cannot publish {what}: {port.host_ip} is not an address of this host"
             )
+
+
+class InUse(errdefs.System):
+    """A port is taken. ``holder`` is the container that has it, "" for another program."""
+
+    def __init__(self, where: str, proto: str, number: int, holder: str) -> None:
+        super().__init__(f"Bind for {where} failed: port is already allocated")
+        self.proto = proto
+        self.number = number
+        self.holder = holder
 
 
 class PortMapper:
@@ -92,15 +101,15 @@ class PortMapper:
         self,
         holder: str,
         ports: Sequence[types.PublishedPort],
-        versions: Sequence[int] = (4,),
+        versions: Mapping[str, Sequence[int]] = _IPV4,
     ) -> tuple[types.PublishedPort, ...]:
         """Hold all the ports for ``holder``, or none, and return them with their real numbers.
 
         A port without an address is held, by the same number, on every address of each IP version
-        of ``versions``, and returned once for each: without address for IPv4, with :: for IPv6.
-        Fixed ports are taken first, so that one picked from a range does not take them away.
-        Raises ``InvalidParameter`` or, for a port in use, ``System``: its text begins with
-        ``Bind for`` and holds ``port is already allocated``.
+        that ``versions`` has for its protocol, and returned once for each: without address for
+        IPv4, with :: for IPv6. Fixed ports are taken first, so that one picked from a range does
+        not take them away. Raises ``InvalidParameter``, ``System``, and ``InUse`` for a port that
+        somebody has.
         """
         for port in ports:
             check(port)
@@ -110,7 +119,7 @@ class PortMapper:
         try:
             for index in order:
                 port = ports[index]
-                number, held = self._take(port, _addresses(port, versions))
+                number, held = self._take(port, _addresses(port, versions[port.proto]))
                 for address, one in held.items():
                     taken[port.proto, address, number] = one
                 results[index] = [
@@ -128,13 +137,22 @@ class PortMapper:
         self._held.setdefault(holder, {}).update(taken)
         return tuple(port for index in range(len(ports)) for port in results[index])
 
-    def restore(self, holder: str, ports: Iterable[types.PublishedPort]) -> None:
+    def restore(
+        self,
+        holder: str,
+        ports: Iterable[types.PublishedPort],
+        held: Mapping[Key, socket.socket],
+    ) -> None:
         """Hold again the ports of a container that kept running while no engine held them.
 
-        One that another program has taken meanwhile still leads to the container, because the
-        firewall comes first; it is logged.
+        ``held`` are sockets that the relay kept. A port that another program has taken meanwhile
+        still leads to the container, because the firewall comes first; it is logged.
         """
         for port in ports:
+            key = (port.proto, port.host_ip or _ANY[4], port.host_port)
+            if key in held:
+                self._held.setdefault(holder, {})[key] = held[key]
+                continue
             try:
                 self.reserve(holder, [port])
             except errdefs.FirkinError as error:
@@ -142,6 +160,14 @@ class PortMapper:
                     "port %d/%s still leads to container %s, but is not held: %s",
                     port.host_port, port.proto, holder, error,
                 )  # fmt: skip
+
+    def hearing(self, holder: str, key: Key) -> socket.socket | None:
+        """The socket by which a port is held, ready to receive; None for a port without one."""
+        held = self._held.get(holder, {}).get(key)
+        if held is not None and key[0] == "udp":
+            with contextlib.suppress(FileNotFoundError):  # it has no filter any more
+                held.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        return held
 
     def release(self, holder: str) -> None:
         """Let go of all ports of ``holder``; none is fine."""
@@ -198,18 +224,21 @@ class PortMapper:
         if port.host_port_end > port.host_port:
             where = f"{shown}:{port.host_port}-{port.host_port_end}"
         if error.errno == errno.EADDRINUSE:
-            ours = any(
-                key[0] == port.proto and key[2] == number
-                for ports in self._held.values()
-                for key in ports
-            )
-            by = "" if ours else ": address already in use by another program on this host"
-            return errdefs.System(f"Bind for {where} failed: port is already allocated{by}")
+            return InUse(where, port.proto, number, self._holder(port.proto, address, number))
         if error.errno == errno.EADDRNOTAVAIL:
             return errdefs.System(
                 f"Bind for {where} failed: {address} is not an address of this host"
             )
         return errdefs.System(f"Bind for {where} failed: {error.strerror}")
+
+    def _holder(self, proto: str, address: str, number: int) -> str:
+        """The container that has a port on an address, or on all of them; "" when none has."""
+        for holder, ports in self._held.items():
+            for held in ports:
+                both = {held[1], address}
+                if held[0] == proto and held[2] == number and (len(both) == 1 or both & _ALL):
+                    return holder
+        return ""
 
 
 def _looseness(port: types.PublishedPort) -> int:

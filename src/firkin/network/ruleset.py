@@ -17,7 +17,9 @@ nothing, and a published port is one element.
                  on every address match the host's own addresses only, and never 127.0.0.0/8:
                  a neighbour that sends such a packet on the wire must not get in by the rewriting.
     output       the same for the host's own packets, with 127.0.0.0/8.
-    input        an internal network reaches those addresses of the host that lie on its own bridge.
+    input        an internal network reaches those addresses of the host that lie on its own bridge,
+                 and no published port there. Connections to ports that the relay listens on are
+                 the host's own business; the administrator's rules see them here.
     forward      first the administrator's rules (chain admin). Out of and into an internal network
                  nothing goes but packets between its own containers. Into another bridge come
                  replies, packets that were redirected here, those for ports that are open without
@@ -86,6 +88,7 @@ def check_table(name: str) -> None:
 
 _MAPS = (
     "everywhere", "everywhere6", "on_address", "on_address6", "on_loopback", "opened", "opened6",
+    "relayed", "relayed_on",
 )  # fmt: skip
 
 
@@ -98,6 +101,10 @@ def _place(redirect: Redirect) -> tuple[str, str, str]:
         port = redirect.container_port
         return f"opened{family}", f"{redirect.container_ip} . {redirect.proto} . {port}", ""
     key = f"{redirect.proto} . {redirect.host_port}"
+    if redirect.host_ip.version > redirect.container_ip.version:
+        if redirect.host_ip.is_unspecified:
+            return "relayed", key, ""
+        return "relayed_on", f"{redirect.host_ip} . {key}", ""
     value = f"{redirect.container_ip} . {redirect.container_port}"
     if redirect.host_ip.is_unspecified:
         return f"everywhere{family}", key, value
@@ -159,6 +166,8 @@ table inet {table} {{
     map on_loopback {{ type ipv4_addr . {port} {to4}; {_elements(maps["on_loopback"])} }}
     set opened {{ type ipv4_addr . {port}; {_elements(maps["opened"])} }}
     set opened6 {{ type ipv6_addr . {port}; {_elements(maps["opened6"])} }}
+    set relayed {{ type {port}; {_elements(maps["relayed"])} }}
+    set relayed_on {{ type ipv6_addr . {port}; {_elements(maps["relayed_on"])} }}
 
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
@@ -187,6 +196,12 @@ table inet {table} {{
     chain input {{
         type filter hook input priority filter; policy accept;
         iifname @internal fib daddr . iif type != {{ local, broadcast, anycast, multicast }} drop
+        meta nfproto ipv6 iifname != "lo" meta l4proto . th dport @relayed jump relay
+        iifname != "lo" ip6 daddr . meta l4proto . th dport @relayed_on jump admin
+    }}
+    chain relay {{
+        iifname @internal drop
+        jump admin
     }}
     chain admin {{
 {_indented(admin)}

@@ -174,7 +174,7 @@ def _pool(pool: types.IPAMPool, subnet: ipam.Network) -> types.IPAMPool:
     ip_range = ""
     if pool.ip_range:
         inner = ipam.parse_subnet(pool.ip_range) if "/" in pool.ip_range else None
-        if inner is None or inner.version != subnet.version or not _within(inner, subnet):
+        if inner is None or inner.version != subnet.version or not ipam.within(inner, subnet):
             raise errdefs.InvalidParameter(
                 f"invalid ip-range {pool.ip_range}: it must be a part of the subnet {subnet}"
             )
@@ -192,10 +192,6 @@ def _pool(pool: types.IPAMPool, subnet: ipam.Network) -> types.IPAMPool:
         gateway=gateway,
         auxiliary_addresses=auxiliary or None,
     )
-
-
-def _within(inner: ipam.Network, outer: ipam.Network) -> bool:
-    return inner.network_address in outer and inner.broadcast_address in outer
 
 
 def _inside(what: str, text: str, subnet: ipam.Network) -> str:

@@ -8,7 +8,16 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from netlab import HOST_ADDRESS, NEIGHBOUR_ADDRESS, Engine, Host, command, remove_all
+from netlab import (
+    HOST_ADDRESS,
+    HOST_ADDRESS6,
+    NEIGHBOUR_ADDRESS,
+    NEIGHBOUR_ADDRESS6,
+    Engine,
+    Host,
+    command,
+    remove_all,
+)
 
 from firkin.linux import netns
 
@@ -41,9 +50,12 @@ def neighbour(tmp_path: pathlib.Path) -> Iterator[Host]:
         finally:
             os.close(fd)
         command("ip", "addr", "add", f"{HOST_ADDRESS}/24", "dev", "fkneigh0")
+        command("ip", "addr", "add", f"{HOST_ADDRESS6}/64", "dev", "fkneigh0", "nodad")
         command("ip", "link", "set", "fkneigh0", "up")
         command("nsenter", inside, "ip", "addr", "add", f"{NEIGHBOUR_ADDRESS}/24", "dev", "wire0")
         command("nsenter", inside, "ip", "link", "set", "wire0", "up")
+        command("nsenter", inside, "ip", "addr", "add", f"{NEIGHBOUR_ADDRESS6}/64", "dev", "wire0",
+                "nodad")  # fmt: skip
         host = Host(path)
         yield host
         host.close()

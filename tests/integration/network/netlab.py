@@ -15,14 +15,18 @@ from collections.abc import Callable
 
 from firkin.linux import netns
 from firkin.network import controller as controllers
-from firkin.network.drivers import bridge
+from firkin.network.drivers import default_bridge
+from firkin.network.relay import protocol
 from firkin.store import db as database
 
 BRIDGE = "fktest0"
+OTHERS = ("fktest6", "fktest7")
 TABLE = "firkin-test"
 SUBNET = "10.214.77.0/24"
 HOST_ADDRESS = "10.213.77.1"
 NEIGHBOUR_ADDRESS = "10.213.77.2"
+HOST_ADDRESS6 = "fd5f:77:1::1"
+NEIGHBOUR_ADDRESS6 = "fd5f:77:1::2"
 
 WAIT = 2.0
 NOT = 0.4
@@ -42,14 +46,17 @@ class Host:
     def run(self, work: Callable[[], socket.socket]) -> socket.socket:
         return netns.within(self.path, work) if self.path else work()
 
-    def _socket(self, proto: str) -> socket.socket:
+    def _socket(self, proto: str, address: str) -> socket.socket:
         kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
-        return self.run(lambda: socket.socket(socket.AF_INET, kind))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return self.run(lambda: socket.socket(family, kind))
 
     def serve(self, proto: str, port: int, text: str, address: str = "0.0.0.0") -> None:
         """Answer everybody with ``text`` and the address they come from."""
-        server = self._socket(proto)
+        server = self._socket(proto, address)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ":" in address:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         server.bind((address, port))
         if proto == "tcp":
             server.listen()
@@ -85,7 +92,7 @@ class Host:
         self, proto: str, address: str, port: int, *, wait: float = WAIT, source: str = ""
     ) -> str:
         """What the server there answers; "refused" or "silence" when nobody does."""
-        client = self._socket(proto)
+        client = self._socket(proto, address)
         with client:
             client.settimeout(wait)
             try:
@@ -105,9 +112,10 @@ class Host:
 
 
 def remove_all(table: str = TABLE, bridge_name: str = BRIDGE) -> None:
-    """Remove the firewall table and the bridge, if they are there."""
-    for words in (["nft", "delete", "table", "inet", table], ["ip", "link", "del", bridge_name]):
-        subprocess.run(words, capture_output=True, check=False)
+    """Remove the firewall table and the bridges, if they are there."""
+    subprocess.run(["nft", "delete", "table", "inet", table], capture_output=True, check=False)
+    for name in (bridge_name, *OTHERS):
+        subprocess.run(["ip", "link", "del", name], capture_output=True, check=False)
 
 
 class Engine:
@@ -125,14 +133,16 @@ class Engine:
         table: str = TABLE,
         name: str = BRIDGE,
         binding: str = "",
+        relay: bool = True,
     ) -> controllers.Controller:
         db = database.Database.open(str(self.root / "firkin.db"))
         made = controllers.Controller(
             db,
             exec_root=str(self.root / "exec"),
-            bridge=bridge.BridgeConfig(name=name, bip=bip, stock=stock, binding=binding),
+            bridge=default_bridge.BridgeConfig(name=name, bip=bip, stock=stock, binding=binding),
             table=table,
             firewall_rules=str(self.root / "firewall.nft"),
+            relay=relay,
         )
         self._alive.append((made, db))
         await made.start(live)
@@ -149,6 +159,7 @@ class Engine:
         for one in stock._ready:
             one.close()
         made._host.threads.shutdown()
+        await made._relays.close()
         made._ports.close()
         db.close()
 
@@ -157,5 +168,15 @@ class Engine:
         for made, db in self._alive:
             await made.close()
             db.close()
+        end_relay(str(self.root / "exec" / "relay" / "relay.sock"))
         for path in (self.root / "exec" / "netns").glob("*"):
             netns.remove(str(path))
+
+
+def end_relay(path: str) -> None:
+    """End the relay that listens there, as no container's end would at once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as engine:
+        engine.settimeout(WAIT)
+        with contextlib.suppress(OSError):
+            engine.connect(path)
+            protocol.end(engine)

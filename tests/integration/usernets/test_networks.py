@@ -361,7 +361,7 @@ def test_networks_come_back_after_a_kill(engine: rig.Engine) -> None:
     docker(engine, "network", "disconnect", "lasting", "stays")
     docker(engine, "exec", "stays", "ping", "-c1", "-W2",
            place(engine, "stays", "second")["Gateway"])  # fmt: skip
-    assert docker(engine, "port", "stays") == "80/tcp -> 0.0.0.0:28181"
+    assert docker(engine, "port", "stays") == "80/tcp -> 0.0.0.0:28181\n80/tcp -> [::]:28181"
     sleeper(engine, "newcomer", "--network", "lasting")
     docker(engine, "network", "rm", "-f", "nothing-there")
     docker(engine, "rm", "-f", "stays", "newcomer")
@@ -379,7 +379,7 @@ def test_which_addresses_reach_a_port(engine: rig.Engine) -> None:
     assert "81/tcp -> 127.0.0.1:28183 (lo)" in lines
     assert any(line.startswith("80/tcp -> ") and line.endswith("(eth0)") for line in lines)
     assert [line for line in lines if line.startswith("81/")] == ["81/tcp -> 127.0.0.1:28183 (lo)"]
-    assert not any("[::1]" in line for line in lines)
+    assert "80/tcp -> [::1]:28182 (lo)" in lines
     assert engine.out("port", "--reachable", "open", "81") == "81/tcp -> 127.0.0.1:28183 (lo)"
     shown = engine.out("ps", "--reachable").splitlines()
     assert "REACHABLE AT" in shown[0]

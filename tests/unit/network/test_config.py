@@ -6,7 +6,7 @@ import pytest
 
 from firkin import errdefs
 from firkin.network import ipam
-from firkin.network.drivers.bridge import BridgeConfig
+from firkin.network.drivers.default_bridge import BridgeConfig
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def published(config: container.Config, host: container.HostConfig) -> list[netw
                         raise errdefs.InvalidParameter(
                             f"invalid host address {binding.host_ip!r} for port {text}"
                         ) from None
-                    ip = "" if address == ipaddress.IPv4Address(0) else str(address)
+                    ip = str(address)
                 first, last = _host_range(binding.host_port)
                 if len(numbers) > 1 and first and last - first == len(numbers) - 1:
                     first = last = first + number - numbers[0]

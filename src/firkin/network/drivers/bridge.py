@@ -3,9 +3,8 @@
 The bridge outlives the engine, and so do the containers' places on it. When the engine starts it
 makes the bridge, or adopts the one that is there, and repairs what is missing.
 
-Which subnet: what the user gave (``--subnet``, or ``--bip`` for the default bridge); else the one
-remembered, unless the host meanwhile uses it for something else; else the address that an existing
-bridge has; else the first of the default address pools that overlaps no network of this engine and
+Which subnet: what the user gave (``--subnet``; ``default_bridge`` for that one); else the one
+remembered; else the first of the default address pools that overlaps no network of this engine and
 no address or route of the host.
 """
 
@@ -24,37 +23,13 @@ from firkin import errdefs
 from firkin.linux import netlink
 from firkin.network import addresses, ipam, ruleset, sandbox
 from firkin.network import driver as drivers
-from firkin.network.drivers import bridge_link, bridge_options, shared
+from firkin.network.drivers import bridge_link, bridge_options, default_bridge, shared
 from firkin.store import networks as store
 from firkin.types import network as types
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine says of its bridges.
-
-    ``name`` and ``bip`` are those of the default bridge: its name, and its address in CIDR form,
-    "" to choose. ``binding``: where ports are published that name no address. ``stock``: how many
-    network namespaces are kept ready; each is a namespace and a veth pair in the kernel.
-    """
-
-    name: str = "firkin0"
-    bip: str = ""
-    pools: tuple[ipam.Pool, ...] = ipam.DEFAULT_POOLS
-    mtu: int = 1500
-    stock: int = 4
-    binding: str = ""
-
-    def check(self) -> None:
-        """Raises ``InvalidParameter`` for what cannot work."""
-        bridge_options.check_interface(self.name, "a bridge")
-        bridge_options.check_mtu(self.mtu)
-        if self.bip:
-            ipam.parse_bip(self.bip)
-        ipam.check_pools(self.pools)
 
 
 class BridgeDriver:
@@ -65,13 +40,19 @@ class BridgeDriver:
     pairs = True
 
     def __init__(
-        self, stored: store.StoredNetwork, config: BridgeConfig, host: shared.Shared
+        self, stored: store.StoredNetwork, config: default_bridge.BridgeConfig, host: shared.Shared
     ) -> None:
+        self._default = stored.name == "bridge"
+        if self._default:
+            stored = msgspec.structs.replace(stored, enable_ipv6=config.ipv6)
         self.stored = stored
         self._config = config
         self._host = host
-        self._default = stored.name == "bridge"
         self._options = bridge_options.parse(stored.options, internal=stored.internal)
+        if self._default:
+            self._options = msgspec.structs.replace(
+                self._options, icc=config.icc, masquerade=config.masquerade
+            )
         self._name = config.name if self._default else self._options.name or f"br-{stored.id[:12]}"
         self._mtu = self._options.mtu or config.mtu
         self._index = 0
@@ -125,7 +106,12 @@ class BridgeDriver:
             if not adopted:
                 bridge_link.set_addresses(host, link.index, self._own_addresses())
             ipv6 = self.stored.enable_ipv6 and self._options.mode6 != "isolated"
-            bridge_link.set_parameters(self._name, internal=self.stored.internal, ipv6=ipv6)
+            bridge_link.set_parameters(
+                self._name,
+                internal=self.stored.internal,
+                ipv6=ipv6,
+                forward=self._config.forward,
+            )
             bridge_link.repair_ports(host, link.index, live, isolated=not self._options.icc)
             return link.index
         except OSError as error:
@@ -136,33 +122,21 @@ class BridgeDriver:
     ) -> list[types.IPAMPool]:
         own = link.index if link else -1
         taken = addresses.on_host(host, 4, without=own)
-        pools = self.stored.pools
-        if self._default:
-            pools = self._default_pools(host, own, taken, in_use)
         if self.stored.enable_ipv6:
             taken += addresses.on_host(host, 6, without=own)
+        pools = self.stored.pools
+        if self._default:
+            mine = [one for one in host.addresses() if one.index == own]
+            pools = default_bridge.pools(
+                self._config, self.stored.pools, mine, [] if in_use else taken
+            )
         if self._host.fresh(self.stored.id):
             addresses.check_free(host, pools, without=own)
         taken += self._host.reserved(self.stored.id)
-        return addresses.complete(
+        found = addresses.complete(
             pools, versions=self._versions(), default=self._config.pools, taken=taken
         )
-
-    def _default_pools(
-        self, host: netlink.Socket, own: int, taken: list[ipam.Network], in_use: bool
-    ) -> list[types.IPAMPool]:
-        if self._config.bip:
-            bip = ipam.parse_bip(self._config.bip)
-            return [types.IPAMPool(subnet=str(bip.network), gateway=str(bip.ip))]
-        if self.stored.pools:
-            subnet = ipam.parse_subnet(self.stored.pools[0].subnet)
-            if in_use or not ipam.overlapping(subnet, taken):
-                return self.stored.pools
-            log.warning("subnet %s is used elsewhere on this host by now, taking another", subnet)
-        for address in host.addresses():
-            if address.index == own and address.prefix_len <= 30:
-                return [types.IPAMPool(subnet=str(address.network), gateway=address.address)]
-        return []
+        return default_bridge.gateways(self._config, found) if self._default else found
 
     def _own_addresses(self) -> list[tuple[str, int]]:
         """Addresses of the bridge itself, with their prefix lengths."""
@@ -238,6 +212,8 @@ class BridgeDriver:
             fields: dict[str, str | int] = {"mac_address": mac or ipam.mac_of(first)}
             for version, (subnet, address) in given.items():
                 fields |= shared.fields(version, subnet, address, internal=self.stored.internal)
+                if self._default and (gateway := self._config.gateway(version)):
+                    fields["gateway" if version == 4 else "ipv6_gateway"] = gateway
             inside = [(str(address), one.subnet.prefixlen) for one, address in given.values()]
             inside += [(text, 16 if ":" not in text else 64) for text in request.link_local]
             work = asyncio.get_running_loop().run_in_executor(
@@ -318,8 +294,8 @@ class BridgeDriver:
         prefix = bridge_options.PREFIX
         return {
             prefix + "bridge.default_bridge": "true",
-            prefix + "bridge.enable_icc": "true",
-            prefix + "bridge.enable_ip_masquerade": "true",
+            prefix + "bridge.enable_icc": str(self._options.icc).lower(),
+            prefix + "bridge.enable_ip_masquerade": str(self._options.masquerade).lower(),
             prefix + "bridge.host_binding_ipv4": self._config.binding or "0.0.0.0",
             prefix + "bridge.name": self._config.name,
             prefix + "driver.mtu": str(self._mtu),

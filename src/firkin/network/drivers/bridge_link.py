@@ -33,9 +33,10 @@ def set_addresses(host: netlink.Socket, index: int, wanted: Collection[tuple[str
             host.request(netlink.add_address(index, address, length))
 
 
-def set_parameters(name: str, *, internal: bool, ipv6: bool) -> None:
-    """Kernel parameters of a bridge, and forwarding on the host."""
-    if not internal and sysctl.write("net.ipv4.ip_forward", "1"):
+def set_parameters(name: str, *, internal: bool, ipv6: bool, forward: bool) -> None:
+    """Kernel parameters of a bridge and, with ``forward``, forwarding on the host."""
+    forward = forward and not internal
+    if forward and sysctl.write("net.ipv4.ip_forward", "1"):
         log.info("IPv4 forwarding was off on this host and is on now, for all interfaces")
     if not internal:
         # Ports published on 127.0.0.1: see the firewall's guard chain for the other side of it.
@@ -44,7 +45,7 @@ def set_parameters(name: str, *, internal: bool, ipv6: bool) -> None:
         # No container may reach the host by a link-local address that nobody gave out.
         with contextlib.suppress(FileNotFoundError):
             sysctl.write(("net", "ipv6", "conf", name, "disable_ipv6"), "1")
-    elif not internal:
+    elif forward:
         _forward_ipv6()
 
 
