@@ -133,7 +133,7 @@ def compose(
 
 def _page(address: str) -> str:
     return subprocess.run(
-        ["curl", "-sS", "--retry", "20", "--retry-all-errors", f"http://{address}/"],
+        ["curl", "-fsS", "--retry", "20", "--retry-all-errors", f"http://{address}/"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
 

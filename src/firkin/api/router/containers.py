@@ -35,6 +35,10 @@ _READS_JSON_FILE_ONLY = "docker-sdk-python"
 journald; that of the driver local can be read just as well."""
 
 
+_OLD_FILTERS = ("before", "since")
+"""Parameters that became filters, and that SDKs still send."""
+
+
 def _subject(one: call.Call) -> model.Container:
     return one.core.containers.get(one.var("id"))
 
@@ -43,6 +47,8 @@ def _subject(one: call.Call) -> model.Container:
 async def list_containers(one: call.Call) -> web.StreamResponse:
     """ContainerList."""
     wanted = filters.Filters.parse(one.text("filters"), listing.FILTERS)
+    if old := {name: [one.text(name)] for name in _OLD_FILTERS if one.text(name)}:
+        wanted = filters.Filters({**old, **wanted.values})
     found = await listing.listing(
         one.core,
         everything=one.flag("all"),

@@ -46,7 +46,7 @@ async def start(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/exec/{id}/resize")
 async def resize(one: call.Call) -> web.StreamResponse:
     """ExecResize."""
-    execs.resize(execs.get(one.core, one.var("id")), *containers.size(one))
+    await execs.resize(execs.get(one.core, one.var("id")), *containers.size(one))
     return web.Response(status=200)
 
 

@@ -11,6 +11,7 @@ once; one that is not started soon is put away and made again when it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
@@ -28,6 +29,7 @@ from firkin.types import container as wire
 from firkin.wire import stdcopy
 
 _KEPT_AFTER_EXIT = 300.0
+_RESIZE_WAITS = 10.0
 _READY_FOR = 2.0
 _MOST_READY = 32
 
@@ -184,7 +186,9 @@ async def start(
             attached.connect(run.socket_path)
         session.pid = await run.go(spec)
         session.running = True
+        session.settled.set()
     except BaseException as error:
+        session.settled.set()
         session.exit_code = (
             127
             if isinstance(error, errors.CommandNotFound)
@@ -228,8 +232,16 @@ def failure_text(session: sessions.Session, message: str) -> bytes:
     return text if session.request.tty else stdcopy.header(1, len(text)) + text
 
 
-def resize(session: sessions.Session, rows: int, columns: int) -> None:
-    """Give the exec's terminal a size. Raises ``Conflict`` when it does not run."""
+async def resize(session: sessions.Session, rows: int, columns: int) -> None:
+    """Give the exec's terminal a size. Raises ``Conflict`` when it does not run.
+
+    An attached client knows of the start before the process runs, and may ask at once: the answer
+    waits for the process then.
+    """
+    if session.started:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RESIZE_WAITS):
+                await session.settled.wait()
     if not session.running:
         raise errdefs.Conflict(f"exec instance {session.id} is not running: it has no terminal")
     try:

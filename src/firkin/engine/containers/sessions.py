@@ -22,6 +22,8 @@ class Session:
         self.keys = detachkeys.parse(request.detach_keys)
         self.running = False
         self.started = False
+        self.settled = asyncio.Event()
+        """Set when the process runs, or the start has failed."""
         self.pid = 0
         self.exit_code: int | None = None
         self.path = ""
