@@ -22,17 +22,21 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(path: Path, method: str, target: str, body: Any = None) -> tuple[int, Any]:
-    """One request; returns the status and the answer, decoded where it is JSON."""
+def ask(
+    path: Path, method: str, target: str, body: Any = None, kind: str = "application/json"
+) -> tuple[int, Any]:
+    """One request; returns the status and the answer, decoded where it is JSON; a list for several
+    lines of it."""
     connection = Connection(path)
     try:
         data = body if body is None or isinstance(body, bytes | str) else json.dumps(body)
-        headers = {"Content-Type": "application/json"} if data is not None else {}
+        headers = {"Content-Type": kind} if data is not None else {}
         connection.request(method, target, data, headers)
         answer = connection.getresponse()
         text = answer.read()
         if "json" in (answer.getheader("Content-Type") or "") and text.strip():
-            return answer.status, json.loads(text)
+            values = [json.loads(line) for line in text.splitlines() if line.strip()]
+            return answer.status, values if len(values) > 1 else values[0]
         return answer.status, text.decode("utf-8", "replace")
     finally:
         connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def world(session_engine: Engine) -> Iterator[Engine]:
     ):  # fmt: skip
         engine.run(*words)
     engine.run("run", "--name", "done", "busybox", "sh", "-c", "exit 3", check=False)
+    time.sleep(1.1)  # clients ask for events until the second that has just begun
     yield engine
     engine.run("unpause", "frozen")
     engine.run("rm", "-f", "-v", "web", "fresh", "frozen", "done")

@@ -6,6 +6,7 @@ Debian's packages, on two networks and a volume, each started when the one befor
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -52,7 +53,14 @@ COPY site.conf /etc/nginx/sites-enabled/default
 STOPSIGNAL SIGQUIT
 CMD ["nginx", "-g", "daemon off;"]
 """,
-    "web/site.conf": "server { listen 80; location / { proxy_pass http://app:8000; } }\n",
+    "web/site.conf": """
+server {
+  listen 80;
+  resolver 127.0.0.11 valid=1s;  # a service that is made anew has another address
+  set $app app;
+  location / { proxy_pass http://$app:8000; }
+}
+""",
     "app/Dockerfile": """
 FROM tools
 ARG GREETING
@@ -90,14 +98,15 @@ class Compose:
 
     def __init__(self, engine: Engine, words: list[str], directory: Path, config: Path) -> None:
         self._words = words
-        self._directory = directory
+        self.newer = words[0] == "docker"
+        self.directory = directory
         self._environment = {
             **engine.environment(), "DOCKER_CONFIG": str(config), "COMPOSE_HTTP_TIMEOUT": "120",
         }  # fmt: skip
 
     def __call__(self, *words: str, check: bool = True) -> str:
         done = subprocess.run(
-            [*self._words, *words], cwd=self._directory, env=self._environment, text=True,
+            [*self._words, *words], cwd=self.directory, env=self._environment, text=True,
             capture_output=True, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0 or not check, (words, done.stdout, done.stderr)
@@ -133,7 +142,8 @@ def compose(
 
 def _page(address: str) -> str:
     return subprocess.run(
-        ["curl", "-fsS", "--retry", "20", "--retry-all-errors", f"http://{address}/"],
+        ["curl", "-fsS", "--retry", "30", "--retry-delay", "1", "--retry-all-errors",
+         f"http://{address}/"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
 
@@ -149,6 +159,7 @@ def test_it_comes_up_scales_and_goes(engine: Engine, compose: Compose) -> None:
 
     compose("up", "-d", "--scale", "app=2", "--no-recreate")
     assert len(compose("ps", "-q", "app").split()) == 2
+    assert re.search("three[-_]app[-_]2", compose("ps"))
     compose("restart", "-t", "5", "db")
     assert _page(address) == "visit 3"  # the database kept it
 
@@ -156,6 +167,14 @@ def test_it_comes_up_scales_and_goes(engine: Engine, compose: Compose) -> None:
     assert engine.out("ps", "-q") == ""
     compose("start")
     assert _page(compose("port", "web", "80")) == "visit 4"
+
+    source = compose.directory / "app/app.py"
+    source.write_text(source.read_text().replace("{count()}", "number {count()}"))
+    compose("up", "-d", "--build", "--scale", "app=1", "-t", "5")
+    assert _page(compose("port", "web", "80")) == "visit number 5"
+    if compose.newer:
+        compose("cp", "app:/app.py", "copied")
+        assert (compose.directory / "copied").read_text() == source.read_text()
 
     compose("down", "-v", "-t", "1")
     assert engine.out("ps", "-aq") == ""

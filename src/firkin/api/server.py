@@ -152,6 +152,7 @@ class Server:
             route, variables = self._routes.find(request.method, path)
         except errdefs.FirkinError as error:
             return self._dressed(status.response(error))
+        version = versions.meant(version, request.headers.get("User-Agent", ""))
         one = call.Call(self._core, request, version, variables)
         began = time.monotonic()
         work = self._answer(route, one)

@@ -9,6 +9,10 @@ from firkin import errdefs
 NEWEST = (1, 56)
 OLDEST = (1, 40)
 
+_PYTHON_COMPOSE = (1, 41)
+"""The newest API that docker-compose 1 was written for. It asks in the newest that there is, and
+then reads members which later versions have not: it fails without ContainerConfig."""
+
 _PREFIX = re.compile(r"/v(\d{1,3})\.(\d{1,5})(?=/|$)")
 
 
@@ -38,3 +42,8 @@ def split(path: str) -> tuple[tuple[int, int], str]:
             f"{text(OLDEST)}, please upgrade your client to a newer version"
         )
     return version, path[match.end() :]
+
+
+def meant(version: tuple[int, int], agent: str) -> tuple[int, int]:
+    """The version that a client of this User-Agent understands, where it asks for ``version``."""
+    return min(version, _PYTHON_COMPOSE) if agent.startswith("docker-compose/1.") else version

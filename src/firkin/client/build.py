@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firkin.client import http
+from firkin.client import http, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,5 +63,4 @@ def prune(client: api.Client, query: dict[str, object]) -> dict[str, Any]:
 
 def usage(client: api.Client) -> list[dict[str, Any]]:
     """The records of the build cache."""
-    found = client.call("GET", "/system/df", {"type": "build-cache"})
-    return list(found.get("BuildCache") or [])
+    return list(system.disk_usage(client, "build-cache").get("BuildCache") or [])

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
     Filters = dict[str, list[str]]
 
+_SECTIONS = {
+    "Images": "ImageUsage", "Containers": "ContainerUsage", "Volumes": "VolumeUsage",
+    "BuildCache": "BuildCacheUsage",
+}  # fmt: skip
+"""Members of SystemDataUsage until API 1.51, and where their objects are since."""
+
 
 def version(client: api.Client) -> dict[str, Any]:
     return dict(client.call("GET", "/version"))
@@ -20,8 +26,17 @@ def info(client: api.Client) -> dict[str, Any]:
     return dict(client.call("GET", "/info"))
 
 
-def disk_usage(client: api.Client) -> dict[str, Any]:
-    return dict(client.call("GET", "/system/df"))
+def disk_usage(client: api.Client, kind: str = "") -> dict[str, Any]:
+    """Objects and their sizes, of one kind or of all, in the members that API 1.51 has; later
+    versions show them in sections."""
+    query = {"verbose": True, "type": kind or None}
+    found = dict(client.call("GET", "/system/df", query))
+    if "ImageUsage" in found:
+        found["LayersSize"] = found["ImageUsage"].get("TotalSize", 0)
+    for old, new in _SECTIONS.items():
+        if new in found:
+            found[old] = found[new].get("Items") or []
+    return found
 
 
 def prune(client: api.Client, noun: str, filters: Filters, **query: object) -> dict[str, Any]:

@@ -43,8 +43,6 @@ from firkin.linux import sampler, treesize
 from firkin.snapshots import snapshotter
 from firkin.types import base
 
-_FLAT = ("LayersSize", "Images", "Containers", "Volumes", "BuildCache")
-
 
 class Ledger(msgspec.Struct, frozen=True):
     """All that is in the data root, in bytes on the disk.
@@ -112,12 +110,10 @@ def _other(root: str) -> int:
     return treesize.alone(*places) + treesize.measure(os.path.join(root, "build", "outputs")).size
 
 
-async def shown(
-    core: engine.Core, *, kinds: set[str], version: tuple[int, int], verbose: bool
-) -> dict[str, Any]:
-    """The answer of SystemDataUsage. ``kinds`` are container, image, volume, build-cache; empty
-    means all. Before API 1.52 the shape is flat; from then on there are sections, and the flat
-    members too unless ``verbose`` is given. ``DataRoot`` is our own: the sums, and their sum."""
+async def shown(core: engine.Core, *, kinds: set[str], version: tuple[int, int]) -> dict[str, Any]:
+    """The answer of SystemDataUsage, with the objects both in sections and as lists of their own.
+    ``kinds`` are container, image, volume, build-cache; empty means all. ``DataRoot`` is our own:
+    the sums, and their sum."""
     ledger = await measure(core)
     answer: dict[str, Any] = {}
     if not kinds or "image" in kinds:
@@ -128,10 +124,6 @@ async def shown(
         answer.update(_volumes(core, ledger))
     if not kinds or "build-cache" in kinds:
         answer.update(await _cache(core))
-    if version < (1, 52):
-        answer = {key: answer[key] for key in _FLAT if key in answer}
-    elif verbose:
-        answer = {key: value for key, value in answer.items() if key not in _FLAT}
     if not kinds:
         answer["DataRoot"] = {
             "Path": core.config.data_root,

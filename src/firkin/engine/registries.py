@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from firkin import reference
 from firkin.engine import config as configuration
 from firkin.remotes import config as remotes
+
+_LOOPBACK = ["::1/128", "127.0.0.0/8"]
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
 
 def settings(
@@ -37,3 +42,27 @@ def settings(
     )
     made.validate()
     return made
+
+
+def describe(config: configuration.Config) -> dict[str, Any]:
+    """The members of SystemInfo that tell of registries; proxies without their credentials."""
+    used = settings(config)
+    mirrors = config.registry_mirrors
+    indexes = {reference.DEFAULT_DOMAIN: (mirrors, True, True)}
+    networks = [text for text in config.insecure_registries if "/" in text]
+    for name in config.insecure_registries:
+        if name not in networks:
+            indexes[name] = ([], False, False)
+    return {
+        "RegistryConfig": {
+            "IndexConfigs": {
+                name: {"Name": name, "Mirrors": urls, "Secure": secure, "Official": official}
+                for name, (urls, secure, official) in indexes.items()
+            },
+            "InsecureRegistryCIDRs": [*_LOOPBACK, *networks],
+            "Mirrors": mirrors,
+        },
+        "HttpProxy": _CREDENTIALS.sub("xxxxx:xxxxx@", used.http_proxy),
+        "HttpsProxy": _CREDENTIALS.sub("xxxxx:xxxxx@", used.https_proxy),
+        "NoProxy": used.no_proxy,
+    }

@@ -13,7 +13,7 @@ import firkin
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
-from firkin.engine import quota
+from firkin.engine import quota, registries
 from firkin.engine.containers import model
 from firkin.events import exchange
 from firkin.types import base, event
@@ -26,6 +26,8 @@ EVENT_FILTERS = frozenset(
         "scope", "secret", "service", "type", "volume",
     }
 )  # fmt: skip
+_NAMED = EVENT_FILTERS - {"event", "label", "scope", "type"}
+"""Filters that name the object of an event."""
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -82,7 +84,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "Plugins": {
             "Volume": core.volumes.names_of_drivers(),
             "Network": core.network.kinds(),
-            "Authorization": config.authorization_plugins or None,
+            "Authorization": config.authorization_plugins,
             "Log": core.logs.names(),
         },
         "MemoryLimit": layout.has("memory"),
@@ -108,19 +110,12 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "OSType": "linux",
         "Architecture": host.architecture,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": {
-            "IndexConfigs": {},
-            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-            "Mirrors": None,
-        },
+        **registries.describe(config),
         "Exposure": [base.to_builtins(way) for way in exposed],
         "NCPU": host.cpus,
         "MemTotal": host.memory,
         "GenericResources": None,
         "DockerRootDir": config.data_root,
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
         "Name": host.hostname,
         "Labels": config.labels,
         "ExperimentalBuild": False,
@@ -143,6 +138,11 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "InitCommit": {"ID": ""},
         "SecurityOptions": security,
         "CDISpecDirs": [],
+        "FirewallBackend": {"Driver": "nftables"},
+        "DiscoveredDevices": [],
+        "DefaultAddressPools": [
+            {"Base": pool.base, "Size": pool.size} for pool in config.default_address_pools
+        ],
         "Warnings": warnings or None,
     }
 
@@ -218,7 +218,7 @@ def _event_filter(wanted: filtering.Filters) -> exchange.Filter:
             return False
         if not wanted.labels(attributes):
             return False
-        for kind in ("container", "network", "volume", "daemon", "image"):
+        for kind in _NAMED:
             values = wanted.get(kind)
             if not values:
                 continue

@@ -44,7 +44,12 @@ async def listing(
 
 
 async def create(core: engine.Core, request: volume.CreateRequest) -> volume.Volume:
-    """Make a volume, or find the one of that name."""
+    """Make a volume, or find the one of that name. Raises ``Unavailable`` for a cluster's."""
+    if request.cluster_volume_spec is not None:
+        raise errdefs.Unavailable(
+            f"create {request.name}: this node is not a swarm manager: a cluster volume needs one; "
+            "leave out --type, --group, --scope, --availability and the other flags of clusters"
+        )
     record, new = await core.volumes.create(
         request.name, request.driver, request.driver_opts, request.labels
     )

@@ -77,19 +77,17 @@ def inspect(
         "Id": image.id,
         "RepoTags": familiar(image.refs),
         "RepoDigests": repo_digests(image),
-        "Parent": image.parent,
-        "Comment": config.history[-1].comment if config.history else "",
-        "DockerVersion": "",
-        "Author": config.author,
         "Config": run,
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": image.size,
-        "VirtualSize": image.size,
         "GraphDriver": {"Name": driver, "Data": data},
         "RootFS": {"Type": "layers", "Layers": list(config.rootfs.diff_ids)},
         "Metadata": metadata,
     }
+    comment = config.history[-1].comment if config.history else ""
+    about = (("Parent", image.parent), ("Comment", comment), ("Author", config.author))
+    shown |= {key: text for key, text in about if text}
     if config.created:
         shown["Created"] = config.created
     if config.variant:

@@ -225,7 +225,7 @@ def _throttles(host: container.HostConfig) -> dict[str, list[container.ThrottleD
     }
 
 
-def _lacking(host: container.HostConfig, able: Support, v2: bool) -> list[str]:
+def lacking(host: container.HostConfig, able: Support, v2: bool) -> list[str]:
     """Warnings for what is asked and the host's cgroups don't do."""
     memory = host.memory or host.memory_reservation
     checks = (
@@ -314,7 +314,7 @@ def validate(
     rlimits(host.ulimits)
     for rule in host.device_cgroup_rules or ():
         devices.parse_rule(rule)
-    return warnings + _lacking(host, able or EVERYTHING, cgroup_v2)
+    return warnings + lacking(host, able or EVERYTHING, cgroup_v2)
 
 
 def rlimits(ulimits: list[container.Ulimit] | None) -> list[dict[str, Any]]:

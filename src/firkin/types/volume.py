@@ -36,3 +36,4 @@ class CreateRequest(Wire):
     driver: str = ""
     driver_opts: dict[str, str] | None = None
     labels: dict[str, str] | None = None
+    cluster_volume_spec: dict[str, Any] | None = None

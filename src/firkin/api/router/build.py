@@ -23,6 +23,7 @@ RICH = "application/vnd.firkin.build.v1+json"
 
 _PRUNE = frozenset({
     "until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private",
+    "label", "label!",
 })  # fmt: skip
 
 
@@ -315,6 +316,8 @@ async def receive_context(one: call.Call) -> web.StreamResponse:
 async def prune_cache(one: call.Call) -> web.StreamResponse:
     """BuildPrune."""
     wanted = filters.Filters.parse(one.text("filters"), _PRUNE)
+    if wanted.has("label"):  # of a prune of everything: no record of the cache has a label
+        return call.reply({"CachesDeleted": None, "SpaceReclaimed": 0})
     until = None
     for text in [*wanted.get("until"), *wanted.get("unused-for")]:
         until = times.parse(text, "until") / 1e9
@@ -333,7 +336,7 @@ async def prune_cache(one: call.Call) -> web.StreamResponse:
 def _selectors(wanted: filters.Filters) -> list[str]:
     """The API's filters as ``cachefilter`` writes them. Raises ``InvalidParameter``."""
     found: list[str] = []
-    for name in _PRUNE - {"until", "unused-for"}:
+    for name in _PRUNE - {"until", "unused-for", "label", "label!"}:
         for value in wanted.get(name):
             if name in ("inuse", "shared", "private"):
                 found.append(f"{name}=={value or 'true'}")

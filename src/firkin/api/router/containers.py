@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from aiohttp import web
 
 from firkin import errdefs
-from firkin.api import call, hijack, routes, websocket
+from firkin.api import call, hijack, older, routes, websocket
 from firkin.engine import filters, times
 from firkin.engine.containers import (
     attach,
@@ -84,7 +85,7 @@ async def inspect_container(one: call.Call) -> web.StreamResponse:
     if one.request.headers.get("User-Agent", "").startswith(_READS_JSON_FILE_ONLY):
         log = shown["HostConfig"]["LogConfig"]
         log["Type"] = "json-file" if log["Type"] == "local" else log["Type"]
-    return call.reply(shown)
+    return call.reply(older.container(shown, one.version))
 
 
 @ROUTES.add("POST", "/containers/{id}/start")
@@ -267,6 +268,8 @@ async def attach_websocket(one: call.Call) -> web.StreamResponse:
     """ContainerAttachWebsocket."""
     subject = _subject(one)
     request = _attach_request(one)
+    if one.version < (1, 42):  # which gave all streams, whatever was asked for
+        request = msgspec.structs.replace(request, stdin=True, stdout=True, stderr=True)
     attach.check(subject)
     connection = websocket.Connection(one.request)
     session = attach.begin(one.core, subject, request, connection, raw=True)

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from firkin import errdefs
-from firkin.api import call, pulls, routes
+from firkin.api import call, older, pulls, routes
 from firkin.engine import filters
 from firkin.engine import images as engine
 from firkin.images import filters as known
@@ -23,16 +23,17 @@ async def list_images(one: call.Call) -> web.StreamResponse:
     wanted = filters.Filters.parse(one.text("filters"), known.LIST).values
     found = one.core.images.list(wanted, all=one.flag("all"))
     shown: list[dict[str, Any]] = [base.to_builtins(summary) for summary in found]
-    if one.flag("manifests"):
-        shown = await one.core.images.describe(found, engine.users(one.core))
+    users = engine.users(one.core)
+    if one.flag("manifests") or one.flag("identity"):  # an identity would be a manifest's
+        shown = await one.core.images.describe(found, users)
+    if one.version >= (1, 51):
+        for item in shown:
+            item["Containers"] = len(users.get(item["Id"], ()))
     if one.flag("shared-size"):
         usage = await one.core.images.usage()
         for item in shown:
             item["SharedSize"] = usage.shared.get(item["Id"], 0)
-    if one.version < (1, 44):
-        for item in shown:
-            item["VirtualSize"] = item["Size"]
-    return call.reply(shown)
+    return call.reply(older.images(shown, one.version))
 
 
 @ROUTES.add("POST", "/images/create", stream=True)
@@ -141,9 +142,7 @@ async def inspect_image(one: call.Call) -> web.StreamResponse:
         manifests=one.flag("manifests"),
         users=engine.users(one.core),
     )
-    if one.version < (1, 44):
-        shown["VirtualSize"] = shown["Size"]
-    return call.reply(shown)
+    return call.reply(older.image(shown, one.version))
 
 
 @ROUTES.add("GET", "/images/{name...}/history")

@@ -71,7 +71,13 @@ async def disconnect(one: call.Call) -> web.StreamResponse:
 async def inspect(one: call.Call) -> web.StreamResponse:
     """NetworkInspect."""
     status = one.version >= (1, 52)
-    return call.reply(networks.inspect(one.core, one.var("id"), status=status))
+    shown = networks.inspect(one.core, one.var("id"), status=status)
+    if one.given("scope") and one.text("scope") != shown["Scope"]:
+        raise errdefs.NotFound(
+            f"network {one.var('id')} not found in scope {one.text('scope')}: its scope is "
+            f"{shown['Scope']}"
+        )
+    return call.reply(shown)
 
 
 @ROUTES.add("DELETE", "/networks/{id}")

@@ -7,7 +7,7 @@ import functools
 from aiohttp import web
 
 from firkin import errdefs
-from firkin.api import call, routes
+from firkin.api import call, older, routes
 from firkin.engine import check, diskusage, filters, quota, system, times
 from firkin.types import base, event
 
@@ -41,7 +41,7 @@ async def ping_head(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/info")
 async def info(one: call.Call) -> web.StreamResponse:
     """SystemInfo."""
-    return call.reply(await system.info(one.core))
+    return call.reply(older.info(await system.info(one.core), one.version))
 
 
 @ROUTES.add("GET", "/version")
@@ -58,13 +58,11 @@ async def disk_usage(one: call.Call) -> web.StreamResponse:
         raise errdefs.InvalidParameter(
             f"unknown object type: {', '.join(sorted(unknown))}: use {', '.join(sorted(_KINDS))}"
         )
-    found = await diskusage.shown(
-        one.core, kinds=kinds, version=one.version, verbose=one.flag("verbose")
-    )
+    found = await diskusage.shown(one.core, kinds=kinds, version=one.version)
     if (root := found.get("DataRoot")) is not None:
         now = await quota.state(one.core, root["Size"])
         root.update(quota.describe(now) if now is not None else {})
-    return call.reply(found)
+    return call.reply(older.disk_usage(found, one.version, verbose=one.flag("verbose")))
 
 
 @functools.lru_cache(64)

@@ -1,4 +1,4 @@
-"""Operations of the Engine API that this version does not have: 501 with the reason."""
+"""Operations of the Engine API that this version does not have, each answered with the reason."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ ROUTES = routes.Routes()
 
 _OPERATIONS = {
     "managed plugins": [
-        "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull",
-        "GET /plugins/{name...}/json", "DELETE /plugins/{name...}",
-        "POST /plugins/{name...}/enable", "POST /plugins/{name...}/disable",
-        "POST /plugins/{name...}/upgrade", "POST /plugins/create",
-        "POST /plugins/{name...}/push", "POST /plugins/{name...}/set",
+        "GET /plugins/privileges", "POST /plugins/pull", "POST /plugins/create",
     ],
 }  # fmt: skip
+_OF_ONE_PLUGIN = [
+    "GET /plugins/{name...}/json", "DELETE /plugins/{name...}",
+    "POST /plugins/{name...}/enable", "POST /plugins/{name...}/disable",
+    "POST /plugins/{name...}/upgrade", "POST /plugins/{name...}/push",
+    "POST /plugins/{name...}/set",
+]  # fmt: skip
 _SWARM = [
     "PUT /volumes/{name}",  # cluster volumes alone can be changed
     "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave",
@@ -38,6 +40,17 @@ def _refuse(what: str) -> routes.Handler:
     return handler
 
 
+async def _no_plugins(one: call.Call) -> web.StreamResponse:
+    """None can be installed, so there are none."""
+    return call.reply([])
+
+
+async def _no_plugin(one: call.Call) -> web.StreamResponse:
+    raise errdefs.NotFound(
+        f"plugin {one.var('name')} not found: this version of Firkin has no managed plugins"
+    )
+
+
 async def _no_swarm(one: call.Call) -> web.StreamResponse:
     raise errdefs.Unavailable(
         "This node is not a swarm manager: this version of Firkin has no swarm mode"
@@ -47,5 +60,8 @@ async def _no_swarm(one: call.Call) -> web.StreamResponse:
 for _what, _operations in _OPERATIONS.items():
     for _operation in _operations:
         ROUTES.add(*_operation.split())(_refuse(_what))
+ROUTES.add("GET", "/plugins")(_no_plugins)
+for _operation in _OF_ONE_PLUGIN:
+    ROUTES.add(*_operation.split())(_no_plugin)
 for _operation in _SWARM:
     ROUTES.add(*_operation.split())(_no_swarm)

@@ -167,6 +167,8 @@ def _host_config(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     shown["Links"] = links.shown(subject)
     shown["PortBindings"] = shown["PortBindings"] or {}
     shown["Isolation"] = ""
+    if host.memory_swappiness == -1:  # what the official client sends for "the default"
+        shown["MemorySwappiness"] = None
     for key in (
         "Mounts",
         "Annotations",

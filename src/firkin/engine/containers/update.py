@@ -48,13 +48,7 @@ async def update(
         before = container.record
         after = copy.deepcopy(before)
         merge(after.host, request)
-        warnings = resources.validate(
-            after.host,
-            cgroup_v2=core.host.cgroup.version == 2,
-            host_memory=core.host.memory,
-            host_cpus=core.host.cpus,
-            able=specs.able(core.host.cgroup),
-        )
+        warnings = _check(core, after.host, request)
         limits.check_modes(core, after.host)
         _labels(after.config, request)
         _ports(after, request)
@@ -72,6 +66,20 @@ async def update(
         container.record = after
     emit.container(core, container, "update")
     return warnings
+
+
+def _check(
+    core: engine.Core, host: wire.HostConfig, request: update_types.UpdateRequest
+) -> list[str]:
+    """Warnings of the whole, but of what the host lacks only for what is asked for now."""
+    v2, able = core.host.cgroup.version == 2, specs.able(core.host.cgroup)
+    warnings = resources.validate(
+        host, cgroup_v2=v2, host_memory=core.host.memory, host_cpus=core.host.cpus, able=able
+    )
+    asked = wire.HostConfig()
+    merge(asked, request)
+    old = set(resources.lacking(host, able, v2)) - set(resources.lacking(asked, able, v2))
+    return [warning for warning in warnings if warning not in old]
 
 
 def merge(host: wire.HostConfig, request: update_types.UpdateRequest) -> None:

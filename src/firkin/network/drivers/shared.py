@@ -65,12 +65,13 @@ def interface(
         if not setting:
             continue
         key, equals, value = setting.partition("=")
-        parts = key.split(".")
+        # The official client writes the values of --network driver-opt= in lower case.
+        parts = ["IFNAME" if part == "ifname" else part for part in key.split(".")]
         if not equals or len(parts) < 4 or parts[0] != "net" or "IFNAME" not in parts:
             raise errdefs.InvalidParameter(
                 f"invalid endpoint sysctl {setting!r}: write net.FAMILY.conf.IFNAME.NAME=VALUE"
             )
         if not all(part and "/" not in part and part not in (".", "..") for part in parts):
             raise errdefs.InvalidParameter(f"invalid endpoint sysctl {setting!r}")
-        sysctls[key] = value
+        sysctls[".".join(parts)] = value
     return name, sysctls
