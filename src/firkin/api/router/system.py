@@ -71,7 +71,8 @@ def _text(message: event.Message, old: bool) -> bytes:
     shown = base.to_builtins(message)
     if old and message.type in ("container", "image"):
         shown["status"] = message.action
-        shown["id"] = message.actor.id
+        if message.actor.id:
+            shown["id"] = message.actor.id
         if "image" in message.actor.attributes:
             shown["from"] = message.actor.attributes["image"]
     return base.encode(shown) + b"\n"
