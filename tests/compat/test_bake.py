@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_buildx import buildx
 
+import sshrig
 from rig import Engine
 
 pytestmark = pytest.mark.root
@@ -142,3 +144,37 @@ def test_prune_takes_what_fits_alone(engine: Engine, root: Path) -> None:
     assert "invalid filter 'nothing==1'" in done.stderr
     assert "linux/amd64" in run(engine, root, "inspect").stdout
     assert "platform(" not in run(engine, root, "inspect").stdout
+
+
+def test_an_ssh_agent(engine: Engine, root: Path) -> None:
+    context = sshrig.context(root / "ssh")
+    with sshrig.agent(root) as path:
+        run(engine, root, "build", "-t", "agent:1", "--ssh", f"default={path}", "--ssh",
+            f"two={path}", str(context))  # fmt: skip
+    assert "firkin-key" in engine.out("run", "--rm", "agent:1", "cat", "/keys")
+    assert engine.out("run", "--rm", "agent:1", "cat", "/owner") == "1234 640"
+
+
+def test_contexts_on_standard_input(engine: Engine, root: Path) -> None:
+    (root / "c/Dockerfile").write_text("FROM busybox\nCOPY f /f\n")
+    tar = subprocess.run(["tar", "-c", "-C", root / "c", "."], capture_output=True, check=True)
+    for data, words in (
+        (tar.stdout, ()), (gzip.compress(tar.stdout), ("-f", "Dockerfile")),
+        (b"FROM busybox\nRUN echo a file > /f\n", ()),
+    ):  # fmt: skip
+        done = buildx(engine, root, "build", "-t", "stdin:1", *words, "-", stdin=data)
+        assert done.returncode == 0, done.stderr
+        assert engine.out("run", "--rm", "stdin:1", "cat", "/f") == "a file"
+
+
+def test_the_official_client_s_archives_lack_their_end(engine: Engine, root: Path) -> None:
+    """``docker build -f -`` of the classic builder closes its tar before it is finished."""
+    (root / "c/odd").write_text("odd")
+    for _ in range(4):  # which file comes last is chance
+        done = subprocess.run(
+            ["docker", "build", "-q", "-f", "-", str(root / "c")],
+            input=b"FROM scratch\nCOPY f /\n",
+            env={**engine.environment(), "DOCKER_BUILDKIT": "0"}, capture_output=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr

@@ -38,7 +38,9 @@ def context(tmp_path: Path) -> Path:
     return root
 
 
-def buildx(engine: Engine, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def buildx(
+    engine: Engine, tmp_path: Path, *words: str, stdin: bytes = b""
+) -> subprocess.CompletedProcess[str]:
     """Run ``docker buildx``; skips the test where there is none."""
     if _PLUGIN is None or shutil.which("docker") is None:
         pytest.skip("docker buildx is not installed")
@@ -47,12 +49,15 @@ def buildx(engine: Engine, tmp_path: Path, *words: str) -> subprocess.CompletedP
     link = config / "cli-plugins" / "docker-buildx"
     if not link.exists():
         link.symlink_to(_PLUGIN)
-    return subprocess.run(
-        ["docker", "buildx", *words],
+    done = subprocess.run(
+        ["docker", "buildx", *words], input=stdin,
         env={**engine.environment(), "DOCKER_CONFIG": str(config),
              "BUILDX_BAKE_ENTITLEMENTS_FS": "0"},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, timeout=120, check=False,
     )  # fmt: skip
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 def _build(engine: Engine, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -25,14 +25,14 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import BinaryIO
 
 import msgspec
 
 from firkin import errdefs
 from firkin.builder import cache, followed, select, trees
-from firkin.images import stream, unpack
+from firkin.images import stream, tarstream, unpack
 from firkin.linux import tasks
 from firkin.snapshots import base
 
@@ -169,8 +169,12 @@ class ContextStore:
         slot = self._slots.get(token)
         if slot is None:
             raise errdefs.NotFound("no such context: send its manifest again")
-        await extract(source, slot.tree, self.scratch)
-        await asyncio.to_thread(_commit, slot)
+        try:
+            await extract(source, slot.tree, self.scratch)
+            await asyncio.to_thread(_commit, slot)
+        except BaseException:
+            self._give_back(slot)
+            raise
         slot.ready = True
 
     def context(self, token: str) -> SyncedContext:
@@ -277,10 +281,17 @@ async def extract(source: AsyncIterator[bytes], directory: str, scratch: str) ->
             head = b"".join(pending)[:8]
         extraction = unpack.Extraction(directory, limits=limits, kind="plain")
         inflater: unpack.Inflater | None = None
+        ending = tarstream.Ending()
+
+        def plain(parts: Sequence[unpack.Buffer]) -> None:
+            for part in parts:
+                ending.feed(part)
+            extraction.write(parts)
+
         try:
-            write = extraction.write
+            write = plain
             if compression := unpack.sniff(head):
-                inflater = unpack.Inflater(compression, scratch, extraction.write, limits.size)
+                inflater = unpack.Inflater(compression, scratch, plain, limits.size)
                 write = inflater.write
             write(pending)
             while chunks := buffer.take():
@@ -289,6 +300,8 @@ async def extract(source: AsyncIterator[bytes], directory: str, scratch: str) ->
                     break
             if inflater is not None:
                 inflater.finish()
+            if ending.padding:  # the official client's, when it has put a Dockerfile in
+                extraction.write([bytes(ending.padding)])
             extraction.finish()
         except errdefs.InvalidParameter as error:
             text = str(error).replace("unpack the layer", "unpack the build context")

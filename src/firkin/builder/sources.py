@@ -182,15 +182,18 @@ async def checkout(
         ref = op.ref or "HEAD"
         if ref.startswith("-"):
             raise errdefs.InvalidParameter(f"invalid Git ref {ref!r}")
-        by_commit = bool(_SHA.fullmatch(ref))
         try:
             await _git("fetch", "-q", "--depth=1", "origin", ref, cwd=work, env=env)
-        except errdefs.InvalidParameter:
-            if not by_commit:
+        except errdefs.InvalidParameter as error:
+            # Servers may refuse to hand out a commit by its id alone, and those that only have
+            # files know no depth.
+            if _SHA.fullmatch(ref):
+                await _git("fetch", "-q", "--tags", "origin", cwd=work, env=env)
+                await _git("update-ref", "FETCH_HEAD", ref, cwd=work, env=env)
+            elif "shallow" in str(error):
+                await _git("fetch", "-q", "origin", ref, cwd=work, env=env)
+            else:
                 raise
-            # Servers may refuse to hand out a commit by its id alone.
-            await _git("fetch", "-q", "--tags", "origin", cwd=work, env=env)
-            await _git("update-ref", "FETCH_HEAD", ref, cwd=work, env=env)
         await _git("checkout", "-q", "--force", "--detach", "FETCH_HEAD", cwd=work, env=env)
         commit = await _git("rev-parse", "HEAD", cwd=work, env=env)
         if op.checksum and not commit.startswith(op.checksum.lower()):

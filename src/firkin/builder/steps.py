@@ -17,6 +17,7 @@ from firkin.builder import (
     cachemounts,
     copying,
     executor,
+    forwarding,
     graph,
     masking,
     modes,
@@ -223,7 +224,7 @@ class Workshop:
         elif one.type == "secret":
             await self._secret(one, stack, wanted, mounts, env, hidden)
         else:
-            await self._agent(one, wanted, mounts, env)
+            await self._agent(one, stack, wanted, mounts, env)
 
     async def _bound(
         self, one: graph.RunMount, stack: contextlib.AsyncExitStack, inputs: list[Any]
@@ -284,8 +285,8 @@ class Workshop:
         return path
 
     async def _agent(
-        self, one: graph.RunMount, wanted: request.Request, mounts: list[mount.Mount],
-        env: list[str],
+        self, one: graph.RunMount, stack: contextlib.AsyncExitStack, wanted: request.Request,
+        mounts: list[mount.Mount], env: list[str],
     ) -> None:  # fmt: skip
         path = await wanted.agents.socket(one.id)
         if path is None:
@@ -294,6 +295,10 @@ class Workshop:
                     f"SSH agent {one.id!r} is not forwarded, and it is required: build with --ssh"
                 )
             return
+        place = await stack.enter_async_context(self.trees.place())
+        path = await stack.enter_async_context(
+            forwarding.socket(path, place, one.mode, one.uid, one.gid)
+        )
         mounts.append(_bind(path, one.target, True))
         env.append(f"SSH_AUTH_SOCK={one.target}")
 

@@ -6,14 +6,65 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import AsyncIterator, Sequence
 
-from firkin.builder import contextstore, trees
+from firkin.builder import contextstore, steps, trees
 from firkin.buildkit import filesync, progress
 from firkin.buildkit import session as sessions
+from firkin.buildkit.pb import common_pb2
 from firkin.wire import ignorefile
 
 _MAX_FILE = 1 << 20
+
+
+class UploadedContext:
+    """A ``request.Context``: what the client has at an address of its own, such as its standard
+    input: an archive, or a Dockerfile alone."""
+
+    def __init__(
+        self,
+        store: contextstore.ContextStore,
+        place: trees.Trees,
+        session: sessions.Session,
+        url: str,
+    ) -> None:
+        self._store = store
+        self._trees = place
+        self._session = session
+        self._url = urllib.parse.urlsplit(url)
+        self._stack = contextlib.AsyncExitStack()
+
+    async def open(self) -> trees.Tree:
+        place = await self._stack.enter_async_context(self._trees.place())
+        path = os.path.join(place, "uploaded")
+        with open(path, "xb", buffering=0) as file:
+            async for data in self._read():
+                await asyncio.to_thread(file.write, data)
+        if not await asyncio.to_thread(steps.is_archive, path):
+            os.rename(path, os.path.join(place, "Dockerfile"))
+            return trees.Tree(root=place)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            with open(path, "rb", buffering=0) as file:
+                while data := await asyncio.to_thread(file.read, 1 << 20):
+                    yield data
+
+        archive = self._store.archive(pieces())
+        self._stack.push_async_callback(archive.close)
+        return await archive.open()
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        metadata = {"urlpath": [self._url.path], "urlhost": [self._url.netloc]}
+        async with self._session.conversation(
+            sessions.PULL_UPLOAD, common_pb2.Bytes, common_pb2.Bytes, metadata
+        ) as stream:
+            await stream.send_request(end=True)
+            while (message := await stream.recv_message()) is not None:
+                yield message.data
+
+    async def close(self) -> None:
+        await self._stack.aclose()
 
 
 class SessionContext:

@@ -38,6 +38,7 @@ from firkin.types import image as types
 from firkin.wire import ignorefile
 
 _ID = "buildkit-attachable-exporter-id"
+_UPLOADED = "http://buildkit-session/"
 _SHARED = "local-sessionid:"
 _FILES = frozenset(("docker", "local", "oci", "tar"))
 _HUB = "https://index.docker.io/v1/"
@@ -97,16 +98,17 @@ class Dockerfile:
         """See ``Frontend.solve``."""
         parsed = options.parse(request.options, request.entitlements)
         watcher = progress.Progress(traced, parsed.filename)
-        wanted = await self._request(parsed, request, watcher)
         builder = self._core.builder
         async with contextlib.AsyncExitStack() as stack:
-            if parsed.subrequest:
-                found = await self._subrequest(parsed.subrequest, wanted)
-                return Solved(None, watcher, found, stack.pop_all())
             place = await stack.enter_async_context(builder.trees.place())
             forwarded = agents.Agents(request.session, place)
             stack.push_async_callback(forwarded.close)
-            wanted.agents = forwarded
+            parsed.request.agents = forwarded
+            parsed.request.secrets = Secrets(request.session)
+            wanted = await self._request(parsed, request, watcher)
+            if parsed.subrequest:
+                found = await self._subrequest(parsed.subrequest, wanted)
+                return Solved(None, watcher, found, stack.pop_all())
             done = await builder.prepare(wanted, watcher)
             stack.push_async_callback(done.close)
             return Solved(done, watcher, {}, stack.pop_all())
@@ -131,7 +133,6 @@ class Dockerfile:
         session = request.session
         wanted = parsed.request
         wanted.filename = parsed.filename
-        wanted.secrets = Secrets(session)
         wanted.keys = Keyring(session)
         cached = [*options.caches(request.cache_from), *options.imports(request.options)]
         wanted.cache_from = [_placed(one, session, "src") for one in cached]
@@ -139,11 +140,11 @@ class Dockerfile:
             _placed(one, session, "dest") for one in options.caches(request.cache_to)
         ]
         wanted.contexts = {
-            name.partition("::")[0]: await self._named(text, request, watcher)
+            name.partition("::")[0]: await self._named(text, parsed, request, watcher)
             for name, text in parsed.contexts.items()
         }
         if parsed.context and not parsed.context.startswith("local:"):
-            wanted.context = await self._context(parsed.context, request, watcher)
+            wanted.context = await self._context(parsed.context, parsed, request, watcher)
             wanted.ignore = True
             return wanted
         name = parsed.context_name
@@ -171,7 +172,11 @@ class Dockerfile:
         return wanted
 
     async def _named(
-        self, text: str, request: frontend.Request, watcher: progress.Progress
+        self,
+        text: str,
+        parsed: options.Parsed,
+        request: frontend.Request,
+        watcher: progress.Progress,
     ) -> building.Named:
         """A named context by what an option says of it. Raises ``InvalidParameter``."""
         kind, _, rest = text.partition(":")
@@ -194,7 +199,7 @@ class Dockerfile:
             raise errdefs.InvalidParameter(
                 f"the context {text[:200]!r} is a target of a bake file: build it with bake"
             )
-        return await self._context(text, request, watcher)
+        return await self._context(text, parsed, request, watcher)
 
     async def _serving(self, name: str, request: frontend.Request) -> sessions.Session:
         """The session that has the directory ``name``: several builds may share one for it."""
@@ -202,14 +207,23 @@ class Dockerfile:
         return await self._sessions.get(other) if other else request.session
 
     async def _context(
-        self, text: str, request: frontend.Request, watcher: progress.Progress
+        self,
+        text: str,
+        parsed: options.Parsed,
+        request: frontend.Request,
+        watcher: progress.Progress,
     ) -> building.Context:
         """A directory of the client, or what an address means. Raises ``InvalidParameter``."""
         kind, _, rest = text.partition(":")
         if kind == "local":
             session = await self._serving(rest, request)
             return contexts.SessionContext(self._core.builder.contexts, session, rest, watcher)
-        return buildrequests.remote(self._core, buildrequests.Parameters(remote=text))
+        if text.startswith(_UPLOADED):
+            builder = self._core.builder
+            return contexts.UploadedContext(builder.contexts, builder.trees, request.session, text)
+        given = buildrequests.Parameters(remote=text, args=dict(parsed.request.args))
+        wanted = parsed.request
+        return buildrequests.remote(self._core, given, wanted.secrets, wanted.agents)
 
     async def export(
         self,

@@ -181,9 +181,15 @@ class Receiver:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 fd = self._open[identity] = os.open(name, flags, 0o600, dir_fd=parent)
         if data:
+            # A file that grows while it is sent is what it was when it was announced.
+            data = data[: max(0, stat.size - os.lseek(fd, 0, os.SEEK_CUR))]
             while data:
                 data = data[os.write(fd, data) :]
             return []
+        if os.lseek(fd, 0, os.SEEK_CUR) != stat.size:
+            raise errdefs.InvalidParameter(
+                f"{path} became shorter while the client sent it: build again"
+            )
         os.fchown(fd, stat.uid, stat.gid)
         os.fchmod(fd, permissions(stat.mode))
         for key, value in stat.xattrs.items():

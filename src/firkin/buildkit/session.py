@@ -21,6 +21,7 @@ _METHOD = "X-Docker-Expose-Session-Grpc-Method"
 
 FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
 FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+PULL_UPLOAD = "/moby.upload.v1.Upload/Pull"
 READ_CONTENT = "/containerd.services.content.v1.Content/Read"
 WRITE_CONTENT = "/containerd.services.content.v1.Content/Write"
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
@@ -158,7 +159,7 @@ class Session:
     async def conversation(
         self, method: str, asked: type[Q], answer: type[A], metadata: Mapping[str, Sequence[str]]
     ) -> AsyncIterator[client.Stream[Q, A]]:
-        """A method that streams both ways. Raises gRPC's errors as they are."""
+        """A method that streams both ways. Raises what gRPC does, as it is."""
         stream = self.channel.request(
             method, const.Cardinality.STREAM_STREAM, asked, answer, metadata=_pairs(metadata)
         )

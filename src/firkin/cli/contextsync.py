@@ -7,6 +7,7 @@ did are read and sent.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 _BATCH = 1 << 17
 _CHUNK = 1 << 20
+
+
+class Changed(errors.CliError):
+    """A file that did not stay as it was while it was read."""
+
+    def __init__(self, path: str, how: str) -> None:
+        super().__init__(
+            f"{path} of the build context {how} while it was sent: build again when nothing "
+            "changes it, or name it in .dockerignore"
+        )
 
 
 class Directory:
@@ -92,14 +103,25 @@ class Directory:
 
     def _open(self, path: str) -> FileIO:
         try:
-            return FileIO(os.path.join(self.root, path), "rb")
+            file = FileIO(os.path.join(self.root, path), "rb", opener=_opener)
+        except FileNotFoundError:
+            raise Changed(path, "vanished") from None
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise Changed(path, "became a link") from None
             raise errors.CliError(
                 f"can't read {path} of the build context: {(error.strerror or '').lower()}"
             ) from None
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise Changed(path, "became another kind of file")
+        return file
 
     def archive(self, paths: list[str]) -> Iterator[bytes]:
-        """A tar of these files, each as it is when its turn comes."""
+        """A tar of these files, each as it is when its turn comes.
+
+        Of one that grows meanwhile it is the beginning; any other change raises ``Changed``.
+        """
         import tarfile
 
         for path in paths:
@@ -113,12 +135,21 @@ class Directory:
                 yield info.tobuf(tarfile.PAX_FORMAT)
                 left = status.st_size
                 while left:
-                    # A file that has become shorter is filled up: its stamp will tell.
-                    data = file.read(min(_CHUNK, left)) or bytes(min(_CHUNK, left))
+                    data = file.read(min(_CHUNK, left))
+                    if not data:
+                        raise Changed(path, "became shorter")
                     left -= len(data)
                     yield data
+                after = os.fstat(file.fileno())
+                if after.st_size <= status.st_size and after.st_mtime_ns != status.st_mtime_ns:
+                    raise Changed(path, "was written to")
                 yield bytes(-status.st_size % 512)
         yield bytes(1024)
+
+
+def _opener(path: str, flags: int) -> int:
+    """Open without following a link, and without waiting for a FIFO's writer."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def _mode(mode: int) -> int:

@@ -88,14 +88,21 @@ def make(core: engine.Core, given: Parameters, context: Any, **more: Any) -> req
 class GitContext:
     """A context that is a commit of a repository; its ignore file is for this side to apply."""
 
-    def __init__(self, core: engine.Core, url: str, keep: bool) -> None:
+    def __init__(
+        self,
+        core: engine.Core,
+        url: str,
+        keep: bool,
+        secrets: request.Secrets,
+        agents: request.Agents,
+    ) -> None:
         self._core = core
+        self._who = request.Request(secrets=secrets, agents=agents)
         self._op = msgspec.structs.replace(sources.parse_git(url), keep_git_dir=keep)
         self._manager: Any = None
 
     async def open(self) -> trees.Tree:
-        wanted = request.Request()
-        self._manager = sources.checkout(self._core.builder.workshop, self._op, wanted)
+        self._manager = sources.checkout(self._core.builder.workshop, self._op, self._who)
         tree: trees.Tree = await self._manager.__aenter__()
         return tree
 
@@ -138,11 +145,21 @@ class UrlContext:
             await self._place.__aexit__(None, None, None)
 
 
-def remote(core: engine.Core, given: Parameters) -> request.Context:
-    """The context that ``remote`` names. Raises ``InvalidParameter``."""
+def remote(
+    core: engine.Core,
+    given: Parameters,
+    secrets: request.Secrets | None = None,
+    agents: request.Agents | None = None,
+) -> request.Context:
+    """The context that ``remote`` names; the client's secrets and agents open private repositories.
+
+    Raises ``InvalidParameter``.
+    """
     if sources.is_git(given.remote):
         keep = given.args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
-        return GitContext(core, given.remote, keep)
+        return GitContext(
+            core, given.remote, keep, secrets or request.NoSecrets(), agents or request.NoAgents()
+        )
     if sources.is_url(given.remote):
         return UrlContext(core, given.remote, given.dockerfile)
     raise errdefs.InvalidParameter(

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from firkin import errdefs
 
+Buffer = bytes | bytearray | memoryview
+
 BLOCK = 512
 _MAX_HEADER = 1 << 20
 _MAX_SIZE = 1 << 50
@@ -192,6 +194,66 @@ class Reader:
             longname, longlink, extended = "", "", {}
             self._left, self._padding = size, -size % BLOCK
             yield Member(name, kind, size, target)
+
+
+class Ending:
+    """Follows a tar as it passes by, to tell what is missing at its end.
+
+    Some writers leave out the last member's padding and the end mark. A reader that insists on both
+    can be given the padding, but only when all of the member itself was there.
+    """
+
+    def __init__(self) -> None:
+        self._skip = 0
+        self._padding = 0
+        self._wanted = BLOCK
+        self._held = bytearray()
+        self._extended = False
+        self._size = -1
+        self._lost = False
+
+    @property
+    def padding(self) -> int:
+        """Bytes of padding that the last member lacks; 0 when it is whole, or cut short itself."""
+        return self._skip if not self._lost and 0 < self._skip <= self._padding else 0
+
+    def feed(self, data: Buffer) -> None:
+        """The next bytes. From anything that is no tar on, nothing is told."""
+        view = memoryview(data)
+        while view and not self._lost:
+            if self._skip:
+                passed = min(self._skip, len(view))
+                self._skip -= passed
+                view = view[passed:]
+                continue
+            part = view[: self._wanted - len(self._held)]
+            self._held += part
+            view = view[len(part) :]
+            if len(self._held) == self._wanted:
+                self._take(bytes(self._held))
+                self._held.clear()
+
+    def _take(self, held: bytes) -> None:
+        try:
+            if self._extended:
+                said = _pax(held).get("size", "")
+                self._size = int(said[:20]) if said.isascii() and said.isdigit() else -1
+                self._extended, self._wanted = False, BLOCK
+                return
+            if not held.strip(b"\0") or not is_header(held):
+                self._lost = True
+                return
+            size = _number(held[124:136], "size")
+            if held[156:157] == b"x" and 0 < size <= _MAX_HEADER:
+                self._extended, self._wanted = True, size + -size % BLOCK
+                return
+            if held[156:157] in (b"1", b"2", b"3", b"4", b"5", b"6"):
+                size = 0
+            size, self._size = (self._size if self._size >= 0 else size), -1
+            self._padding = -size % BLOCK
+            self._skip = size + self._padding
+        except errdefs.InvalidParameter:
+            self._lost = True
 
 
 def _pax(data: bytes) -> dict[str, str]:

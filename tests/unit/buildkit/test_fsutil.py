@@ -187,3 +187,29 @@ def test_the_sender_refuses_ids_that_it_never_gave(source: pathlib.Path) -> None
 )
 def test_modes_keep_their_special_bits(mode: int) -> None:
     assert fsutil.permissions(fsutil.go_mode(mode)) == stat.S_IMODE(mode)
+
+
+def _announced(tmp_path: pathlib.Path, size: int) -> fsutil.Receiver:
+    """A receiver that waits for the one file of a tree."""
+    receiver = fsutil.Receiver(str(tmp_path))
+    item = Stat(path="f", mode=0o644, size=size, uid=os.getuid(), gid=os.getgid())
+    asked = receiver.take(Packet(type=Packet.STAT, stat=item))
+    assert [one.type for one in asked] == [Packet.REQ]
+    receiver.take(Packet(type=Packet.STAT))
+    return receiver
+
+
+def test_a_file_that_grows_is_what_was_announced(tmp_path: pathlib.Path) -> None:
+    receiver = _announced(tmp_path, 5)
+    for data in (b"123", b"4567", b"89", b""):
+        receiver.take(Packet(type=Packet.DATA, data=data))
+    receiver.close()
+    assert (tmp_path / "f").read_bytes() == b"12345"
+
+
+def test_a_file_that_shrinks_is_told(tmp_path: pathlib.Path) -> None:
+    receiver = _announced(tmp_path, 5)
+    receiver.take(Packet(type=Packet.DATA, data=b"123"))
+    with pytest.raises(errdefs.InvalidParameter, match="f became shorter"):
+        receiver.take(Packet(type=Packet.DATA))
+    receiver.close()

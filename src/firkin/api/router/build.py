@@ -133,8 +133,8 @@ async def build(one: call.Call) -> web.StreamResponse:
         context = builder.contexts.context(token)
         more = await _own(one, held)
     elif given.remote and given.remote != "client-session":
-        context = buildrequests.remote(one.core, given)
         more = await _own(one, held) if one.flag("own") else {}
+        context = buildrequests.remote(one.core, given, more.get("secrets"), more.get("agents"))
         more["ignore"] = True
     elif one.request.content_type == "application/json":
         context = None  # a Dockerfile alone
@@ -260,7 +260,7 @@ async def _own(one: call.Call, held: list[request.Context]) -> dict[str, Any]:
             contexts[name] = _nested(one, item["build"], more)
         else:
             given = buildrequests.Parameters(remote=str(item.get("remote", "")))
-            contexts[name] = buildrequests.remote(one.core, given)
+            contexts[name] = buildrequests.remote(one.core, given, more["secrets"], more["agents"])
     more["contexts"] = contexts
     return more
 
@@ -379,7 +379,7 @@ async def check(one: call.Call) -> web.StreamResponse:
     if token := one.text("context"):
         context = one.core.builder.contexts.context(token)
     elif given.remote:
-        context = buildrequests.remote(one.core, given)
+        context = buildrequests.remote(one.core, given, more["secrets"], more["agents"])
         more["ignore"] = True
     wanted = buildrequests.make(one.core, given, context, **more)
     try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from firkin.cli import context
 
+_TRIES = 3
 _strings, _string, _boolean, _integer = flags.strings, flags.string, flags.boolean, flags.integer
 
 
@@ -301,11 +302,21 @@ def _sync(cli: context.Cli, where: str, dockerfile: str) -> str:
 
 
 def _sent(cli: context.Cli, tree: contextsync.Directory) -> str:
-    """Bring a directory to the engine; the token by which it knows it."""
-    token, missing = build.sync(cli.client, tree.key(), tree.manifest())
-    if missing:
-        build.send(cli.client, token, tree.archive(missing))
-    return token
+    """Bring a directory to the engine; the token by which it knows it.
+
+    A directory that changes meanwhile is looked at again, a few times.
+    """
+    for left in reversed(range(_TRIES)):
+        token, missing = build.sync(cli.client, tree.key(), tree.manifest())
+        if not missing:
+            return token
+        try:
+            build.send(cli.client, token, tree.archive(missing))
+            return token
+        except contextsync.Changed:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def _from_stdin(values: flags.Values, body: dict[str, Any]) -> Iterator[bytes] | None:
