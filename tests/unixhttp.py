@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,19 @@ class Connection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float = 60) -> None:
         super().__init__("engine", timeout=timeout)
         self._path = path
+        self.timeout: float = timeout
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                return self.sock.connect(str(self._path))
+            except BlockingIOError:  # many others wait to be let in
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 def ask(

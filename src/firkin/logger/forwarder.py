@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 from firkin import errdefs
 from firkin.linux import worker
@@ -32,6 +33,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
 _BUFFER = 1 << 20
 
 Report = Callable[[str, dict[str, str]], None]
+T = TypeVar("T")
 
 
 class Forwarder:
@@ -96,6 +98,11 @@ class Forwarder:
     async def idle(self) -> None:
         """Wait until the thread does nothing any more, after :meth:`run` was cancelled."""
         await self._worker.ended()
+
+    async def look(self, at: Callable[[spool.Position], T]) -> T | None:
+        """``at(position)`` between two passes: what is before the position, and only that, is
+        delivered. ``None`` when the forwarder has come to its end."""
+        return None if self._over else await self._worker.run(at, self._position)
 
     async def settle(self, seconds: float) -> bool:
         """Wait until all that is in the spool now is forwarded; tells whether it is."""

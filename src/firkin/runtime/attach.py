@@ -2,6 +2,11 @@
 
 Bytes go both ways with back-pressure: while the consumer is slow nothing is read from the monitor,
 and while the container does not read its input :meth:`Connection.write` waits.
+
+A *held* connection delivers nothing until it is released. It can tell when the monitor sent its
+first packet, by the clock that the monitor stamps log records with. A monitor brings what it has
+read from the container to the log, then to its clients, before it reads on; so the packet is in the
+log, and it is the youngest record that is not younger than the packet.
 """
 
 from __future__ import annotations
@@ -9,11 +14,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import Callable
 
 from firkin.wire import conmon as protocol
 
 _PACKETS_A_TURN = 32
+_SO_TIMESTAMPNS = 64
+"""SO_TIMESTAMPNS_NEW of <asm-generic/socket.h>: packets have the time when they were sent."""
+_TIMESPEC = struct.Struct("=qq")
 
 
 class Connection:
@@ -24,7 +33,11 @@ class Connection:
     """
 
     def __init__(
-        self, path: str, deliver: Callable[[list[tuple[int, bytes]] | None], None]
+        self,
+        path: str,
+        deliver: Callable[[list[tuple[int, bytes]] | None], None],
+        *,
+        held: bool = False,
     ) -> None:
         """Connect. Raises ``OSError`` when nobody listens at ``path``."""
         self._deliver = deliver
@@ -32,8 +45,11 @@ class Connection:
         self._socket = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
-        self._paused = False
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._paused = held
         self._ended = False
+        self._first: list[tuple[int, bytes]] = []
+        self._skip = 0
         directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
         try:
             # A socket's address is limited to 108 bytes; the directory's descriptor is short.
@@ -43,7 +59,63 @@ class Connection:
             raise
         finally:
             os.close(directory)
+        if not held:
+            self._loop.add_reader(self._socket, self._read)
+
+    async def first(self) -> tuple[int, int, bytes] | None:
+        """The first packet of a held connection: when it was sent, in nanoseconds since the
+        epoch, its stream and its data.
+
+        Waits for it; ``None`` when there is none because the monitor has ended.
+        """
+        readable = self._loop.create_future()
+
+        def wake() -> None:
+            self._loop.remove_reader(self._socket)
+            if not readable.done():
+                readable.set_result(None)
+
+        self._loop.add_reader(self._socket, wake)
+        try:
+            await readable
+        finally:
+            if self._socket.fileno() >= 0:
+                self._loop.remove_reader(self._socket)
+        try:
+            packet, notes, _, _ = self._socket.recvmsg(protocol.PACKET_SIZE, 64)
+        except OSError:
+            return None
+        if not packet:
+            return None
+        stream, data = _parsed(packet)
+        self._first = [(stream, data)]
+        sent = 0
+        for level, kind, note in notes:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _TIMESPEC.unpack_from(note)
+                sent = seconds * 1_000_000_000 + nanoseconds
+        return sent, stream, data
+
+    def release(self, skip: int) -> None:
+        """Deliver what a held connection has got, but for the first ``skip`` bytes, and go on."""
+        self._skip = skip
+        first, self._first = self._cut(self._first), []
+        self._paused = False
+        if self._ended:
+            return
         self._loop.add_reader(self._socket, self._read)
+        if first:
+            self._deliver(first)
+
+    def _cut(self, packets: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """The packets without the bytes that are to be left out."""
+        left: list[tuple[int, bytes]] = []
+        for stream, data in packets:
+            taken = min(self._skip, len(data))
+            self._skip -= taken
+            if taken < len(data):
+                left.append((stream, data[taken:] if taken else data))
+        return left
 
     def _read(self) -> None:
         packets: list[tuple[int, bytes]] = []
@@ -58,7 +130,9 @@ class Connection:
             if not packet:
                 ended = True
                 break
-            packets.append((2 if packet[0] == protocol.STDERR else 1, packet[1:]))
+            packets.append(_parsed(packet))
+        if self._skip:
+            packets = self._cut(packets)
         if packets:
             self._deliver(packets)
         if ended:
@@ -133,9 +207,12 @@ class Connection:
         our going for the end of input.
         """
         self._deliver = self._drained
+        self._first, self._skip = [], 0
         self.resume()
 
-    def adopt(self, deliver: Callable[[list[tuple[int, bytes]] | None], None]) -> bool:
+    def adopt(
+        self, deliver: Callable[[list[tuple[int, bytes]] | None], None], *, held: bool = False
+    ) -> bool:
         """Deliver to another consumer what :meth:`drain` would throw away from now on.
 
         Tells whether there is still a monitor to deliver from.
@@ -143,8 +220,14 @@ class Connection:
         if self._ended:
             return False
         self._deliver = deliver
+        if held:
+            self.pause()
         return True
 
     def _drained(self, packets: list[tuple[int, bytes]] | None) -> None:
         if packets is None:
             self._socket.close()
+
+
+def _parsed(packet: bytes) -> tuple[int, bytes]:
+    return 2 if packet[0] == protocol.STDERR else 1, packet[1:]

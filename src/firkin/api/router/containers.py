@@ -254,12 +254,15 @@ async def attach_container(one: call.Call) -> web.StreamResponse:
     attach.check(subject)
     raw = subject.record.config.tty or one.version < (1, 42)
     connection = hijack.Connection(one.request)
-    session = attach.begin(one.core, subject, request, connection)
-    connection.take(hijack.RAW if raw else hijack.MULTIPLEXED)
+    attached = await attach.begin(one.core, subject, request, connection)
     try:
-        await attach.serve(one.core, subject, request, connection, session)
+        connection.take(hijack.RAW if raw else hijack.MULTIPLEXED)
+        try:
+            await attach.serve(one.core, subject, request, connection, attached)
+        finally:
+            taken = connection.close()
     finally:
-        taken = connection.close()
+        attached.end()
     return taken
 
 
@@ -272,14 +275,17 @@ async def attach_websocket(one: call.Call) -> web.StreamResponse:
         request = msgspec.structs.replace(request, stdin=True, stdout=True, stderr=True)
     attach.check(subject)
     connection = websocket.Connection(one.request)
-    session = attach.begin(one.core, subject, request, connection, raw=True)
-    await connection.open()
-    sender = one.core.tasks.spawn(connection.send(), f"websocket of {subject.short}")
+    attached = await attach.begin(one.core, subject, request, connection, raw=True)
     try:
-        await attach.serve(one.core, subject, request, connection, session)
-        await asyncio.sleep(0)
-        sender.cancel()
-        await connection.flush()
+        await connection.open()
+        sender = one.core.tasks.spawn(connection.send(), f"websocket of {subject.short}")
+        try:
+            await attach.serve(one.core, subject, request, connection, attached)
+            await asyncio.sleep(0)
+            sender.cancel()
+            await connection.flush()
+        finally:
+            sender.cancel()
     finally:
-        sender.cancel()
+        attached.end()
     return connection.response

@@ -8,7 +8,7 @@ import msgspec
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, logs, model, streams
+from firkin.engine.containers import emit, joined, model, streams
 from firkin.wire import detachkeys
 
 
@@ -33,15 +33,33 @@ def check(container: model.Container) -> None:
         )
 
 
-def begin(
+class Attached:
+    """A client's place at a container, from when it was given until :meth:`end`."""
+
+    def __init__(
+        self, container: model.Container, session: streams.Session, said: joined.Past | None
+    ) -> None:
+        self._container = container
+        self.session = session
+        self.said = said
+
+    def end(self) -> None:
+        """Give it up."""
+        if self.session in self._container.pending:
+            self._container.pending.remove(self.session)
+        if self.said is not None:
+            self.said.close()
+
+
+async def begin(
     core: engine.Core,
     container: model.Container,
     request: Request,
     client: streams.Client,
     *,
     raw: bool = False,
-) -> streams.Session:
-    """A session for ``client``, which has its place from now on.
+) -> Attached:
+    """A place for ``client``, from now on.
 
     A container that does not run yet gives its streams when it starts, from the first byte on.
     Raises ``InvalidParameter`` for bad detach keys.
@@ -56,10 +74,13 @@ def begin(
         keys=detachkeys.parse(request.detach_keys) if config.tty else None,
         closes_stdin=config.stdin_once and not config.tty and config.open_stdin,
         parked=container.parked,
+        held=request.logs,
     )
+    # Before the first byte that the session gets: then that is in what can be read of the log.
+    said = await joined.past(core, container) if request.logs else None
     if request.stream and not container.running:
         container.pending.append(session)
-    return session
+    return Attached(container, session, said)
 
 
 async def serve(
@@ -67,27 +88,26 @@ async def serve(
     container: model.Container,
     request: Request,
     client: streams.Client,
-    session: streams.Session,
+    attached: Attached,
 ) -> None:
     """Serve ``client`` until its session ends."""
+    session = attached.session
     emit.container(core, container, "attach")
-    try:
-        if request.logs:
-            await logs.replay(
-                core,
-                container,
-                client,
-                raw=session.raw,
-                stdout=request.stdout,
-                stderr=request.stderr,
-            )
-        if not request.stream:
-            return
-        if session not in container.pending:
-            session.connect(os.path.join(core.bundle(container.id), "attach"))
-        await session.run()
-    finally:
-        if session in container.pending:
-            container.pending.remove(session)
+    if request.stream and session not in container.pending:
+        session.connect(os.path.join(core.bundle(container.id), "attach"))
+    if not request.stream:
+        session.abandon("nothing but the past is wanted")
+    opening = None
+    if request.logs:
+        opening = joined.tell(
+            core,
+            container,
+            client,
+            session,
+            attached.said,
+            stdout=request.stdout,
+            stderr=request.stderr,
+        )
+    await session.run(opening)
     if session.detached:
         emit.container(core, container, "detach")

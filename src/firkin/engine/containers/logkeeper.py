@@ -30,6 +30,7 @@ _LEAVE = 1.0  # seconds that it waits for the end of a forwarder that is given u
 _DRAIN = 5.0  # seconds that a removal waits for the last entries to be delivered
 _QUEUE = spool.Limits(4 << 20, 1 << 20, False)  # a spool that is emptied as it is forwarded
 _UNREAD = spool.Limits(4 << 20, 25, False)
+_LEAST_GUARD = 64 << 20  # a burst between two looks is for the engine to rotate
 _GUARD = 4  # times its limits is what a log may grow to while no engine rotates it
 
 
@@ -88,7 +89,8 @@ class Logs:
         if config.type == jsonfile.NAME:
             size = options.size(given, "max-size", 0)
             return max(256 << 20, _GUARD * size * options.count(given, "max-file", 1)) * bool(size)
-        return _GUARD * _limits(config).total * (1 if config.type == local.NAME else 2)
+        total = _limits(config).total * (1 if config.type == local.NAME else 2)
+        return max(_LEAST_GUARD, _GUARD * total) * bool(total)
 
     async def begin(
         self, core: engine.Core, container: model.Container, *, found: bool = False
@@ -170,6 +172,11 @@ class Logs:
         forwarding = self._forwarding.get(container.id)
         if forwarding is not None and not forwarding.forwarder.failing:
             await forwarding.forwarder.settle(seconds)
+
+    def forwarder(self, container: model.Container) -> forwarder.Forwarder | None:
+        """What forwards the container's log, if anything does now."""
+        forwarding = self._forwarding.get(container.id)
+        return None if forwarding is None else forwarding.forwarder
 
     async def drop(self, container: model.Container) -> None:
         """The container is about to be removed: deliver what there is, unless it takes long."""

@@ -14,7 +14,7 @@ from isal import igzip
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import logkeeper, model, streams
+from firkin.engine.containers import logkeeper, model
 from firkin.linux import inotify
 from firkin.logger import options as attributes
 from firkin.wire import logline, stdcopy
@@ -93,7 +93,7 @@ def _tail_of(fd: int, count: int, *, parts: bool) -> tuple[int, int]:
     return ends, 0
 
 
-class _Formatter:
+class Formatter:
     """From log records to what the client gets."""
 
     def __init__(
@@ -170,10 +170,11 @@ class _Formatter:
         return b"".join(out)
 
 
-class _Files:
+class Files:
     """The files of one log, opened, the oldest first; the last may still grow."""
 
     def __init__(self, paths: list[str]) -> None:
+        """Open them. Those that rotation takes meanwhile are left out."""
         self.fds: list[int] = []
         try:
             for path in paths[-_MOST_FILES:]:
@@ -184,12 +185,16 @@ class _Files:
             raise
 
     def drop_first(self) -> None:
+        """Close the oldest."""
         os.close(self.fds.pop(0))
 
     def close(self) -> None:
+        """Close all."""
         for fd in self.fds:
             os.close(fd)
         self.fds.clear()
+
+    __del__ = close  # a cancelled caller never gets what a thread opens for it
 
 
 def _open(path: str) -> int:
@@ -206,7 +211,7 @@ def _open(path: str) -> int:
     return fd
 
 
-def _newer(fd: int, paths: list[str]) -> list[str]:
+def newer(fd: int, paths: list[str]) -> list[str]:
     """The files that came after the one behind ``fd``, when it is not the last any more."""
     inode = os.fstat(fd).st_ino
     for index, path in enumerate(paths):
@@ -230,8 +235,8 @@ async def read(
     await core.logs.settle(container)
     paths, json = logkeeper.files(core, container)
     parse = logline.parse_json if json else logline.parse
-    formatter = _Formatter(options, parse, raw=raw or container.record.config.tty, details=details)
-    files = await asyncio.to_thread(_Files, paths)
+    formatter = Formatter(options, parse, raw=raw or container.record.config.tty, details=details)
+    files = await asyncio.to_thread(Files, paths)
     changed = asyncio.Event()
     handle: tuple[int, int] | None = None
     try:
@@ -245,7 +250,7 @@ async def read(
             changed.clear()
             live = options.follow and container.running
             if live and handle is None:
-                handle = _watch(core, paths, changed)
+                handle = watch(core, paths, changed)
             while files.fds:
                 while data := await asyncio.to_thread(os.pread, files.fds[0], _CHUNK, offset):
                     offset += len(data)
@@ -264,10 +269,11 @@ async def read(
             if not container.running:
                 await core.logs.settle(container)
             paths, _ = logkeeper.files(core, container)
-            newer = _newer(files.fds[-1], paths) if files.fds else paths
-            if newer:
-                more = await asyncio.to_thread(_Files, newer)
+            further = newer(files.fds[-1], paths) if files.fds else paths
+            if further:
+                more = await asyncio.to_thread(Files, further)
                 files.fds += more.fds
+                more.fds = []
                 if handle is not None:
                     core.watcher.unwatch(handle)
                     handle = None
@@ -277,7 +283,8 @@ async def read(
         files.close()
 
 
-def _watch(core: engine.Core, paths: list[str], changed: asyncio.Event) -> tuple[int, int] | None:
+def watch(core: engine.Core, paths: list[str], changed: asyncio.Event) -> tuple[int, int] | None:
+    """Have ``changed`` set when the last of the files changes; ``None`` when it is not there."""
     try:
         return core.watcher.watch(paths[-1], inotify.MODIFY, changed.set) if paths else None
     except OSError:
@@ -295,20 +302,3 @@ async def _change_or_end(container: model.Container, changed: asyncio.Event) -> 
         waiting.cancel()
         if ended in container.exit_waiters:
             container.exit_waiters.remove(ended)
-
-
-async def replay(
-    core: engine.Core,
-    container: model.Container,
-    client: streams.Client,
-    *,
-    raw: bool,
-    stdout: bool,
-    stderr: bool,
-) -> None:
-    """Send the whole log so far to a client that attaches with ``logs``."""
-    if not logkeeper.readable(container):
-        return
-    async for data in read(core, container, Options(stdout=stdout, stderr=stderr), raw=raw):
-        if not client.write(data):
-            await client.drained()

@@ -112,9 +112,7 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
         undo.callback(_end_monitor, made)
         core.logs.started(core, container)
         socket_path = os.path.join(core.bundle(container.id), "attach")
-        pending, container.pending = container.pending, []
-        for client in pending:
-            client.connect(socket_path)
+        _connect_clients(container, socket_path)
         await chosen.start(container.id)
         running = _running(core, container, made)
         await core.containers.save(container, running)
@@ -122,9 +120,16 @@ async def _launch(core: engine.Core, container: model.Container) -> None:
     sources.tell(core, container, "mount")
     container.move(model.Status.RUNNING)
     container.state = running
+    _connect_clients(container, socket_path)  # those that came while it was being started
     core.supervisor.follow(core, container)
     core.health.begin(core, container)
     links.refresh(core, container)
+
+
+def _connect_clients(container: model.Container, socket_path: str) -> None:
+    pending, container.pending = container.pending, []
+    for client in pending:
+        client.connect(socket_path)
 
 
 async def _bundle(

@@ -8,7 +8,8 @@ or when the detach keys are typed.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from firkin.engine.containers import model
 from firkin.linux import tasks
@@ -42,7 +43,10 @@ class Client(Protocol):
 
 
 class Session(model.Pending):
-    """One client on one process. ``raw``: no stdcopy headers, as for a terminal."""
+    """One client on one process. ``raw``: no stdcopy headers, as for a terminal.
+
+    A ``held`` session gives the client no output of the process until it is released.
+    """
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class Session(model.Pending):
         keys: bytes | None = None,
         closes_stdin: bool = False,
         parked: list[attach.Connection] | None = None,
+        held: bool = False,
     ) -> None:
         self._client = client
         self.raw = raw
@@ -63,6 +68,7 @@ class Session(model.Pending):
         self._filter = detachkeys.Filter(keys) if keys is not None and stdin else None
         self._closes_stdin = closes_stdin
         self._parked = parked
+        self._held = held
         loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[attach.Connection | None] = loop.create_future()
         self._finished: asyncio.Future[None] = loop.create_future()
@@ -78,7 +84,7 @@ class Session(model.Pending):
         self._connection = self._unparked()
         if self._connection is None:
             try:
-                self._connection = attach.Connection(path, self._deliver)
+                self._connection = attach.Connection(path, self._deliver, held=self._held)
             except OSError:
                 self.abandon("its monitor is gone")
                 return
@@ -88,7 +94,7 @@ class Session(model.Pending):
         """A connection that an earlier client left parked: so they are never more than clients."""
         while self._parked:
             connection = self._parked.pop()
-            if connection.adopt(self._deliver):
+            if connection.adopt(self._deliver, held=self._held):
                 return connection
         return None
 
@@ -124,11 +130,27 @@ class Session(model.Pending):
         if self._connection is not None:
             self._connection.resume()
 
-    async def run(self) -> None:
-        """Serve the client until the session ends."""
+    async def first(self) -> tuple[int, int, bytes] | None:
+        """See ``Connection.first``; ``None`` too when there will be no connection."""
+        connection = await asyncio.shield(self._connected)
+        return None if connection is None else await connection.first()
+
+    def release(self, skip: int) -> None:
+        """Give the client the output of the process, but for its first ``skip`` bytes."""
+        self._held = False
+        if self._connection is not None:
+            self._connection.release(skip)
+
+    async def run(self, opening: Coroutine[Any, Any, None] | None = None) -> None:
+        """Serve the client until the session ends, and ``opening`` to its end in any case."""
         self._tasks.spawn(self._pump(), "input")
         leaving = self._tasks.spawn(self._client.lost(), "end of the client")
         try:
+            if opening is not None:
+                opened = self._tasks.spawn_quiet(opening, "opening")
+                await asyncio.wait({opened, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if opened.done():
+                    opened.result()
             await asyncio.wait({self._finished, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not self._connected.done():
