@@ -104,14 +104,14 @@ async def past(core: engine.Core, container: model.Container) -> Past | None:
         return Past(logkeeper.files(core, container)[0], home, position)
 
     while True:
-        if (forwarder := core.logs.forwarder(container)) is not None:
+        if (forwarder := core.logs.forwarder_of(container)) is not None:
             found = await forwarder.look(consistent)
             if found is not None:
                 return found
             await asyncio.sleep(0)  # its end is near
             continue
         found = await asyncio.to_thread(lambda: consistent(spool.Spool(home).position()))
-        if core.logs.forwarder(container) is None:
+        if core.logs.forwarder_of(container) is None:
             return found
         found.close()
 

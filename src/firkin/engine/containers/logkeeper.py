@@ -173,7 +173,7 @@ class Logs:
         if forwarding is not None and not forwarding.forwarder.failing:
             await forwarding.forwarder.settle(seconds)
 
-    def forwarder(self, container: model.Container) -> forwarder.Forwarder | None:
+    def forwarder_of(self, container: model.Container) -> forwarder.Forwarder | None:
         """What forwards the container's log, if anything does now."""
         forwarding = self._forwarding.get(container.id)
         return None if forwarding is None else forwarding.forwarder
