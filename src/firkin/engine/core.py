@@ -17,6 +17,7 @@ from firkin.engine.containers import model, registry, sessions
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import inotify, sampler, tasks
+from firkin.logger import forwarder
 from firkin.network import controller
 from firkin.plugins import plugin
 from firkin.runtime import conmon
@@ -88,6 +89,9 @@ class Logs(Protocol):
 
     async def settle(self, container: model.Container) -> None:
         """Let what is written by now get to the driver, for a moment at most."""
+
+    def forwarder_of(self, container: model.Container) -> forwarder.Forwarder | None:
+        """What forwards its log, if anything does now."""
 
     async def drop(self, container: model.Container) -> None:
         """It is about to be removed."""
