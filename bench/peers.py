@@ -139,6 +139,21 @@ class Dockerd(Peer):
 
     name = "dockerd"
 
+    def start(self) -> None:
+        self._rules = {
+            tool: subprocess.run([f"{tool}-save"], check=False, capture_output=True).stdout
+            for tool in ("iptables", "ip6tables")
+        }
+        self._bridged = Path("/sys/class/net/docker0").exists()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        for tool, rules in self._rules.items():  # it leaves its rules and its bridge behind
+            subprocess.run([f"{tool}-restore"], check=False, input=rules, capture_output=True)
+        if not self._bridged:
+            subprocess.run(["ip", "link", "del", "docker0"], check=False, capture_output=True)
+
     def argv(self) -> list[str]:
         return [
             "dockerd", "--data-root", f"{self.directory}/data", "--exec-root",
