@@ -27,6 +27,8 @@ class Engine:
         self.socket = directory / "s.sock"
         self.host = f"unix://{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: tuple[str, ...] = ()
+        """A command that runs the engine's, such as nsenter."""
         (directory / "daemon.json").write_text("{}")
 
     def start(self, *words: str) -> None:
@@ -34,7 +36,8 @@ class Engine:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    BIN / "firkind", "--data-root", self.data, "--exec-root", self.exec,
+                    *self.prefix, BIN / "firkind",
+                    "--data-root", self.data, "--exec-root", self.exec,
                     "--host", self.host, "--bridge", self.bridge,
                     "--config-file", self.directory / "daemon.json", *words,
                 ],

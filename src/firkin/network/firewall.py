@@ -175,6 +175,9 @@ class Firewall:
 
         Rules made by the legacy iptables are not visible here.
         """
+        families = {"ip", "inet"}
+        if any(net.version == 6 for one in self._networks.values() for net in one.subnets):
+            families.add("ip6")
         chains = [item["chain"] for item in await self._nft.query("list chains") if "chain" in item]
         return [
             f"{chain['family']}/{chain['table']}/{chain['name']}"
@@ -182,7 +185,7 @@ class Firewall:
             if chain.get("hook") == "forward"
             and chain.get("policy") == "drop"
             and chain.get("table") != self.table
-            and chain.get("family") in ("ip", "inet")
+            and chain.get("family") in families
         ]
 
     async def close(self) -> None:

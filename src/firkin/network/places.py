@@ -174,15 +174,17 @@ class Ways:
         try:
             return list(self._ports.reserve(place.container_id, held, versions))
         except errdefs.System as error:
-            text = f"{error}{await self._remedy(error)}"
+            text = f"{error}{await self._remedy(error, place)}"
             raise errdefs.System(
                 f"driver failed programming external connectivity on endpoint {place.name}: {text}"
             ) from error
 
-    async def _remedy(self, error: errdefs.System) -> str:
+    async def _remedy(self, error: errdefs.System, place: Place) -> str:
         """Who has the port, and what to do."""
         if not isinstance(error, portmapper.InUse):
             return ""
+        if error.holder == place.container_id:
+            return ": this container asks for it twice"
         if error.holder:
             name = self._name_of(error.holder)
             return f" by container {name}: stop that one, or publish on another port"

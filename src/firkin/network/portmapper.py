@@ -75,6 +75,11 @@ def check(port: types.PublishedPort) -> None:
             raise errdefs.InvalidParameter(
                 f"cannot publish {what}: {port.host_ip!r} is not an IP address"
             ) from error
+        if address.version == 6 and address.is_link_local:
+            raise errdefs.InvalidParameter(
+                f"cannot publish {what}: {port.host_ip} is a link-local address, which several "
+                "interfaces may have: publish on another address of the host"
+            )
         if address.is_multicast:
             raise errdefs.InvalidParameter(
                 f"cannot publish {what}: {port.host_ip} is not an address of this host"
@@ -115,13 +120,15 @@ class PortMapper:
             check(port)
         order = sorted(range(len(ports)), key=lambda index: _looseness(ports[index]))
         results: dict[int, list[types.PublishedPort]] = {}
+        mine = self._held.setdefault(holder, {})
         taken: dict[Key, socket.socket | None] = {}
         try:
             for index in order:
                 port = ports[index]
                 number, held = self._take(port, _addresses(port, versions[port.proto]))
                 for address, one in held.items():
-                    taken[port.proto, address, number] = one
+                    key = (port.proto, address, number)
+                    mine[key] = taken[key] = one
                 results[index] = [
                     msgspec.structs.replace(
                         port,
@@ -132,9 +139,10 @@ class PortMapper:
                     for address in held
                 ]
         except BaseException:
+            for key in taken:
+                del mine[key]
             _close(taken.values())
             raise
-        self._held.setdefault(holder, {}).update(taken)
         return tuple(port for index in range(len(ports)) for port in results[index])
 
     def restore(

@@ -116,6 +116,14 @@ def test_all_or_none(mapper: portmapper.PortMapper) -> None:
     assert mapper.reserve("c", [port(first)]) == (port(first),)
 
 
+def test_the_same_port_twice(mapper: portmapper.PortMapper) -> None:
+    number = free_run(1)
+    with pytest.raises(portmapper.InUse) as failed:
+        mapper.reserve("a", [port(number, ip=""), port(number)])
+    assert failed.value.holder == "a"
+    mapper.reserve("b", [port(number)])
+
+
 def test_a_range_gives_its_first_free_port(mapper: portmapper.PortMapper) -> None:
     first = free_run(3)
     mapper.reserve("a", [port(first)])
@@ -177,6 +185,7 @@ def test_an_address_that_is_not_ours(mapper: portmapper.PortMapper) -> None:
         (port(80, proto="icmp"), errdefs.InvalidParameter),
         (port(80, ip="not.an.address"), errdefs.InvalidParameter),
         (port(80, ip="224.0.0.1"), errdefs.InvalidParameter),
+        (port(80, ip="fe80::1"), errdefs.InvalidParameter),
         (PublishedPort(proto="tcp", container_port=0), errdefs.InvalidParameter),
     ],
 )

@@ -5,7 +5,7 @@ The firewall table needs no look: it is watched, and put back when somebody chan
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import AsyncIterator
 
 from firkin.engine import core as engine
@@ -15,14 +15,15 @@ from firkin.linux import netns
 
 async def audit(core: engine.Core, deep: bool) -> AsyncIterator[difference.Difference]:
     """Bridges of networks, namespaces of running containers."""
+    present = {name for _, name in socket.if_nameindex()}
     for driver in core.network.every():
         rules = driver.rules()
         if rules is None:
             continue
-        if not os.path.exists(f"/sys/class/net/{rules.bridge}"):
+        if rules.bridge not in present:
             yield difference.Difference(
                 "network", driver.stored.name, f"its bridge {rules.bridge} is gone",
-                remedy="stop its containers and restart the engine",
+                remedy="restart the engine: containers keep running meanwhile",
             )  # fmt: skip
     for container in core.containers:
         endpoints = core.network.endpoints(container.id) if container.running else ()
