@@ -259,12 +259,18 @@ class Dispatch:
         network = one.network if one.network != "default" else self._wanted.network
         if one.network == "host" and "network.host" not in self._wanted.allow:
             raise self._failed(one, "network.host is not allowed: build with --allow network.host")
+        if one.security == "insecure" and "security.insecure" not in self._wanted.allow:
+            raise self._failed(
+                one, "security.insecure is not allowed: build with --allow security.insecure"
+            )
         op = graph.Run(
             args=words, env=[*(state.run.env or []), *(f"{n}={v}" for n, v in given.items())],
             cwd=state.run.working_dir or "/", user=state.run.user, mounts=found,
             network="" if network in ("", "default", "bridge") else network,
             security=one.security, hidden=hidden, scripts=_scripts(one),
             platform="" if _same(state.platform) else shown(state.platform),
+            devices=[(self._word(d.name, state.variables(), one), d.required)
+                     for d in one.devices],
         )  # fmt: skip
         vertex = self._vertex(op, tuple(inputs), name, stage, one, number)
         state.vertex = vertex

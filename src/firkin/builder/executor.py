@@ -18,7 +18,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rootfs`` are the mounts that make the tree; ``mounts`` come on top, their sources are paths of
     the host or types of file systems. ``network`` is default, none, host or a network's name.
-    ``host`` has limits, extra hosts and the like; ``insecure`` lifts the sandbox.
+    ``host`` has limits, extra hosts and the like; ``insecure`` lifts the sandbox. ``devices`` are
+    CDI names, each with whether the step needs it; ``allowed`` are those that may be used, "" for
+    all.
     """
 
     id: str
@@ -32,6 +34,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     host: container.HostConfig = msgspec.field(default_factory=container.HostConfig)
     insecure: bool = False
     hostname: str = ""
+    devices: list[tuple[str, bool]] = []
+    allowed: frozenset[str] = frozenset()
 
 
 class Executor(Protocol):
@@ -43,7 +47,10 @@ class Executor(Protocol):
     """
 
     async def run(self, step: Step, output: Output) -> int:
-        """Run a step to its end and return its exit status (128 and more for a signal)."""
+        """Run a step to its end and return its exit status (128 and more for a signal).
+
+        Raises ``InvalidParameter`` for a device that is needed and not there, or not allowed.
+        """
         ...
 
     def can_run(self, platform: str) -> bool:

@@ -76,7 +76,8 @@ class RunMount(msgspec.Struct, frozen=True, kw_only=True):
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Run a command in the first input. ``hidden`` variables are not part of the definition;
-    ``scripts`` are files to mount, with the absolute path as their name."""
+    ``scripts`` are files to mount, with the absolute path as their name; ``devices`` are CDI names,
+    and whether the step needs them."""
 
     args: list[str]
     env: list[str]
@@ -88,10 +89,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     hidden: list[str] = []
     platform: str = ""
     scripts: list[Inline] = []
+    devices: list[tuple[str, bool]] = []
 
     def definition(self) -> dict[str, Any]:
         shown: dict[str, Any] = msgspec.to_builtins(self)
         del shown["hidden"]
+        if not self.devices:
+            del shown["devices"]
         for mount in shown["mounts"]:
             if mount["type"] != "secret" and mount["type"] != "ssh":
                 continue
@@ -171,10 +175,13 @@ class Vertex:
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What every RUN step of a build is given; not part of any key."""
+    """What every RUN step of a build is given; not part of any key.
+
+    ``devices`` may be used: CDI names, or "" for all.
+    """
 
     host: container.HostConfig = msgspec.field(default_factory=container.HostConfig)
-    insecure: bool = False
+    devices: frozenset[str] = frozenset()
 
 
 def ancestors(targets: list[Vertex]) -> list[Vertex]:

@@ -57,7 +57,7 @@ from firkin.wire import ignorefile
 log = logging.getLogger(__name__)
 
 _MAX_IGNORE = 1 << 20
-ENTITLEMENTS = ("network.host", "security.insecure")
+ENTITLEMENTS = ("network.host", "security.insecure", "device")
 T = TypeVar("T")
 
 
@@ -312,13 +312,17 @@ class Builder:
         check: Callable[[], None], stack: contextlib.AsyncExitStack,
     ) -> tuple[list[stages.Built], solver.Solver]:  # fmt: skip
         for name in wanted.allow:
-            if name not in ENTITLEMENTS:
+            if name not in ENTITLEMENTS and not name.startswith("device="):
                 raise errdefs.InvalidParameter(f"unknown entitlement {name!r} in --allow")
         built = [await one.build() for one in plans]
         check()
         for name in plan.unconsumed(wanted, plans):
             watcher.message(f"[Warning] One or more build-args [{name}] were not consumed")
-        limits = graph.Limits(host=wanted.host, insecure="security.insecure" in wanted.allow)
+        limits = graph.Limits(
+            host=wanted.host,
+            devices=frozenset(one.removeprefix("device").removeprefix("=") for one in wanted.allow
+                              if one.startswith("device")),
+        )  # fmt: skip
         solved = solver.Solver(self.workshop, self._jobs, wanted, watcher, limits)
         stack.push_async_callback(solved.close)
         for other in wanted.contexts.values():

@@ -175,10 +175,6 @@ class Workshop:
                 "binfmt_misc (for example the package qemu-user-static), or build this stage with "
                 "FROM --platform=$BUILDPLATFORM"
             )
-        if op.security == "insecure" and not limits.insecure:
-            raise errdefs.InvalidParameter(
-                "security.insecure is not allowed: build with --allow security.insecure"
-            )
         async with contextlib.AsyncExitStack() as stack:
             mounts: list[mount.Mount] = []
             env: list[str] = []
@@ -194,6 +190,7 @@ class Workshop:
                 cwd=op.cwd, user=op.user, rootfs=active.mounts, mounts=mounts,
                 network=op.network, host=limits.host, insecure=op.security == "insecure",
                 hostname=wanted.args.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
+                devices=op.devices, allowed=limits.devices,
             )  # fmt: skip
             code = await self.executor.run(step, masked.write if masked else output)
             if masked:

@@ -22,6 +22,7 @@ from firkin.engine import core as engine
 from firkin.engine.containers import etcfiles, limits, model, netmode, networking, release, specs
 from firkin.images import platforms, pull
 from firkin.linux import failures, pidfd, syscalls
+from firkin.oci import cdi
 from firkin.snapshots import mounting
 from firkin.types import container, image, mount, network
 
@@ -88,9 +89,16 @@ class Executor:
             etc=mounts,
             netns=endpoints[0].netns if endpoints else "",
         )
+        targets = [one.destination for one in mounts]
+        if step.devices:
+            found, missing = await asyncio.to_thread(_devices, step)
+            for name in missing:
+                output(2, f"the device {name} is not on this host: going on without it\n".encode())
+            await asyncio.to_thread(cdi.apply, document, found)
+            targets += [m.container_path for one in found for e in one.edits for m in e.mounts]
         with open(os.path.join(bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(document))
-        stubs = await asyncio.to_thread(_missing, rootfs, [one.destination for one in mounts])
+        stubs = await asyncio.to_thread(_missing, rootfs, targets)
         argv = core.runtime("").run_argv(subject.id, bundle)
         code = await _process(argv, bundle, output)
         await asyncio.to_thread(_remove_stubs, rootfs, stubs)
@@ -139,6 +147,30 @@ def _etc_files(
         found.append(mount.Mount(destination=f"/etc/{name}", type="bind", source=path,
                                  options=("rbind", "rprivate", "rw")))  # fmt: skip
     return found
+
+
+def _devices(step: executor.Step) -> tuple[list[cdi.Device], list[str]]:
+    """The devices of a step, and the names of those that are not there.
+
+    Blocks. Raises ``InvalidParameter``.
+    """
+    known = cdi.known()
+    found: list[cdi.Device] = []
+    missing: list[str] = []
+    for name, required in step.devices:
+        chosen = cdi.find(name, known)
+        if not chosen and required:
+            raise cdi.absent(name, known)
+        if not chosen:
+            missing.append(name)
+        for one in chosen:
+            if not one.allowed and not step.allowed & {"", name, one.name, one.kind}:
+                raise errdefs.InvalidParameter(
+                    f"the device {one.name} is not allowed: build with --allow device, or "
+                    f"--allow device={one.name}"
+                )
+        found += chosen
+    return found, missing
 
 
 # Mount points

@@ -16,6 +16,7 @@ from firkin.engine import filters as filtering
 from firkin.engine import quota, registries
 from firkin.engine.containers import model
 from firkin.events import exchange
+from firkin.oci import cdi
 from firkin.types import base, event
 
 API_VERSION = "1.56"
@@ -137,7 +138,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
         "SecurityOptions": security,
-        "CDISpecDirs": [],
+        "CDISpecDirs": list(cdi.DIRECTORIES),
         "FirewallBackend": {"Driver": "nftables"},
         "DiscoveredDevices": [],
         "DefaultAddressPools": [

@@ -57,12 +57,20 @@ class Command(Instruction):
     shell: str = ""
 
 
+class Device(msgspec.Struct, frozen=True):
+    """A device of a RUN step, by its CDI name; without ``required`` the step also runs without."""
+
+    name: str
+    required: bool = False
+
+
 class Run(Command):
     """RUN."""
 
     mounts: list[mounts.Mount] = []
     network: str = "default"
     security: str = "sandbox"
+    devices: list[Device] = []
 
 
 class Copy(Instruction):
@@ -235,8 +243,6 @@ def _command(node: parser.Node, escape: str) -> Command:
 
 def _run(node: parser.Node, escape: str) -> Run:
     flags = _Flags(node, ("mount", "network", "security", "device"), ("mount", "device"))
-    if flags.texts("device"):
-        raise ValueError("--device is not supported: this engine has no CDI devices for builds")
     network = flags.text("network", "default")
     if network not in ("default", "none", "host"):
         raise ValueError(f"invalid network mode: {network!r}: use default, none or host")
@@ -250,7 +256,26 @@ def _run(node: parser.Node, escape: str) -> Run:
         node=node, args=args, shell="" if args is not None else node.rest,
         mounts=[mounts.parse(text) for text in flags.texts("mount")],
         network=network, security=security,
+        devices=[_device(text) for text in flags.texts("device")],
     )  # fmt: skip
+
+
+def _device(text: str) -> Device:
+    """``NAME[,required]``; the name may have a = of its own."""
+    name, required = "", False
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        if key == "required":
+            if value.lower() not in ("", "true", "1", "false", "0") or (equals and not value):
+                raise ValueError(f"invalid value for required: {value!r}: use true or false")
+            required = value.lower() in ("", "true", "1")
+        elif name:
+            raise ValueError(f"unexpected {field!r} in --device={text}: write NAME[,required]")
+        else:
+            name = value if key == "name" else field
+    if not name:
+        raise ValueError("--device needs a name, such as vendor.com/class=device")
+    return Device(name, required)
 
 
 def _copy(node: parser.Node, escape: str) -> Copy:

@@ -10,7 +10,7 @@ from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import filters, links, model, mounts, netmode, rootfiles
 from firkin.linux import cgroup, cgroupdriver, descriptors
-from firkin.oci import capabilities, hostdevs, process, resources, seccomp, spec
+from firkin.oci import capabilities, cdi, hostdevs, process, resources, seccomp, spec
 from firkin.oci import user as users
 from firkin.types import mount
 
@@ -171,6 +171,10 @@ def build(
             apparmor_available=core.host.apparmor,
         )
     )
+    requests = [one for one in host.device_requests or () if one.driver == "cdi"]
+    if requests:
+        names = [name for one in requests for name in one.device_ids or ()]
+        cdi.apply(document, cdi.named(names))
     if core.cgroup_driver == cgroupdriver.SYSTEMD:
         name, value = cgroupdriver.SUBGROUP
         document.setdefault("annotations", {})[name] = value

@@ -30,7 +30,7 @@ COMMAND = flags.Command(
     (
         _strings("add-host", "", "Add a name and its address to /etc/hosts (host:ip)",
                  networks.extra_host),
-        _strings("allow", "", "Allow what is not by default (network.host, security.insecure)",
+        _strings("allow", "", "Allow what is not by default (network.host, device, ...)",
                  type_name="stringArray"),
         _strings("annotation", "", "Add an annotation to the image", type_name="stringArray"),
         _many("attest", "Attestation to make (type=sbom|provenance,mode=max)",
