@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from test_buildx import buildx
 
-import cliplugins
 import sshrig
 from rig import Engine
 
@@ -179,33 +178,3 @@ def test_the_official_client_s_archives_lack_their_end(engine: Engine, root: Pat
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-
-
-def test_compose_builds_with_additional_contexts(engine: Engine, root: Path) -> None:
-    plugin = cliplugins.find("compose")
-    buildx(engine, root, "ls")  # makes the configuration
-    if plugin is None:
-        pytest.skip("docker compose is not installed")
-    (root / "config/cli-plugins/docker-compose").symlink_to(plugin)
-    (root / "base").mkdir()
-    (root / "base/Dockerfile").write_text("FROM busybox\nRUN echo base > /b\n")
-    (root / "c/Dockerfile").write_text(
-        "FROM base\nCOPY --from=extra f /e\nCOPY --from=img /bin/busybox /bb\n"
-        "ARG V\nRUN cat /b /e > /all; echo $V >> /all\n"
-    )
-    (root / "compose.yaml").write_text(
-        "services:\n  base: {build: base, image: composed/base}\n"
-        "  app:\n    image: composed/app\n    build:\n      context: c\n      args: {V: given}\n"
-        "      additional_contexts:\n        base: service:base\n        extra: ./c\n"
-        "        img: docker-image://busybox\n"
-    )
-    done = subprocess.run(
-        ["docker", "compose", "build"], cwd=root, capture_output=True, text=True, timeout=120,
-        env={**engine.environment(), "DOCKER_CONFIG": str(root / "config"), "COMPOSE_BAKE": "1"},
-        check=False,
-    )  # fmt: skip
-    if "service:base" in done.stderr and "not found" in done.stderr:
-        pytest.skip("this compose knows no services as contexts")
-    assert done.returncode == 0, done.stderr
-    shown = engine.out("run", "--rm", "composed/app", "cat", "/all").split("\n")
-    assert shown == ["base", "a file", "given"]

@@ -198,6 +198,12 @@ def test_mounts_of_the_host(engine: Engine, client: str, tmp_path: Path) -> None
     assert engine.out("run", "--rm", "-v", bind, "busybox", "sh", "-c", script, client=client) == (
         "outsidewritten"
     )
+    file = tmp_path / "file"
+    file.write_text("of the host")
+    for words in (["-v", f"{file}:/f:ro"], ["--mount", f"type=bind,src={file},dst=/f,readonly"]):
+        assert engine.out("run", "--rm", *words, "busybox", "cat", "/f", client=client) == (
+            "of the host"
+        )
     done = engine.run("run", "--rm", "-v", f"{bind}:ro", "busybox", "touch", "/b/y", client=client,
                       check=False)  # fmt: skip
     assert b"Read-only" in done.stderr

@@ -12,7 +12,6 @@ it, and then it is a record like those made here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hashlib
 import os
@@ -80,13 +79,12 @@ class Imported:
             if known is not None:
                 return known
             try:
-                with contextlib.ExitStack() as pins:
-                    return await self._bring(record, pins)
+                return await self._bring(record)
             except (errdefs.FirkinError, OSError):
                 del self._records[key]
                 return None
 
-    async def _bring(self, record: Record, pins: contextlib.ExitStack) -> cache.Record | None:
+    async def _bring(self, record: Record) -> cache.Record | None:
         owner = self._workshop.trees.owner
         known = self._workshop.cache
         parent = ""
@@ -95,7 +93,6 @@ class Imported:
         for at, diff_id, chain in zip(
             record.layers, diff_ids, layers.chain_ids(diff_ids), strict=True
         ):
-            pins.enter_context(known.pinned(chain))
             if not await owner.has(chain):
                 received = await blobs.layer(
                     self._blobs, owner, self._items[at], "fetch cached layer"

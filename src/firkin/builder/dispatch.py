@@ -37,7 +37,6 @@ class Dispatch:
         self._escape = escape
         self._warn = warn
         self._global: dict[str, str] = {}
-        self._declared: frozenset[str] = frozenset()
         self.consumed: set[str] = set()
 
     def _context(self, name: str) -> graph.Vertex:
@@ -78,8 +77,6 @@ class Dispatch:
             if name in _NO_WARNING or not owner.node.first:
                 continue
             if isinstance(owner, instructions.From):
-                if name in self._declared:
-                    continue  # without a default, which InvalidDefaultArgInFrom tells
                 self._warn(
                     "UndefinedArgInFrom",
                     f"FROM argument '{name}' is not declared"
@@ -226,13 +223,12 @@ class Dispatch:
                 raise self._failed(one, str(error)) from error
             state.lines.append(Line(f"STOPSIGNAL {value}"))
         else:
-            if not posixpath.isabs(value) and not state.workdir_set:
+            if not posixpath.isabs(value) and not state.run.working_dir:
                 self._warn(
                     "WorkdirRelativePath",
                     f"Relative workdir {value!r} can have unexpected results if the base image "
                     "changes", one.node.first,
                 )  # fmt: skip
-            state.workdir_set = True
             path = posixpath.normpath(posixpath.join("/", state.run.working_dir or "/", value))
             path = "/" + path.lstrip("/")
             state.run.working_dir = path

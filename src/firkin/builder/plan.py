@@ -21,7 +21,7 @@ from firkin import errdefs, reference
 from firkin.builder import dispatch, graph, progress, request
 from firkin.builder.dockerfile import errors, instructions, shell
 from firkin.builder.stages import Built, Line, State, copied, shown
-from firkin.images import platforms, variants
+from firkin.images import platforms
 from firkin.linux import tasks
 from firkin.types import image as types
 
@@ -53,7 +53,6 @@ class Plan(dispatch.Dispatch):
     ) -> None:
         super().__init__(wanted, platform, file.parsed.escape, warn)
         self._file = file
-        self._declared = frozenset(name for one in file.args for name, _ in one.pairs)
         self._images = images
         self._stages: dict[int, asyncio.Task[State]] = {}
         self._contexts: dict[str, graph.Vertex] = {}
@@ -178,7 +177,6 @@ class Plan(dispatch.Dispatch):
             built = Built(base.vertex, copied(base.image), base.lines, base.base)
             state = State(built, base.args, base.platform)
             state.shown_args = list(base.shown_args)
-            state.workdir_set = base.workdir_set
             return state
         if name == "scratch":
             config = types.ImageConfig(
@@ -204,14 +202,6 @@ class Plan(dispatch.Dispatch):
         if "PATH" not in shell.as_dict(config.config.env):
             config.config.env.append(f"PATH={DEFAULT_PATH}")
         config.rootfs, config.history = types.RootFS(), []
-        actual = variants.platform_of(found)
-        if actual.architecture and not platforms.suits(actual, platform):
-            self._warn(
-                "InvalidBaseImagePlatform",
-                f'Base image {name} was pulled with platform "{shown(actual)}", expected '
-                f'"{shown(platform)}" for current build', stage.head.node.first,
-            )  # fmt: skip
-            platform = actual
         return State(Built(vertex, config, [], found), {}, platform)
 
     def _image_vertex(self, found: types.Image, name: str, label: str) -> graph.Vertex | None:

@@ -35,6 +35,7 @@ from firkin.images import packing, platforms
 from firkin.images import service as images
 from firkin.types import image as types
 
+_SINGLE = (types.MEDIA_OCI_MANIFEST, types.MEDIA_DOCKER_MANIFEST)
 _IMAGELESS = ("tar", "local", "cacheonly")
 _NO_IMAGE = types.Image(id="", manifest="", config=types.ImageConfig(), top="", size=0)
 
@@ -88,7 +89,8 @@ class Results:
             for out in outputs:
                 if out.pushed:
                     await self._push(wanted, out, made, watcher)
-            metadata = {**_metadata(made), **said}
+            pushed = any(out.pushed for out in outputs)
+            metadata = {**_metadata(made, pushed), **said}
             image = made.native.image if made.top is not None else None
             if image is not None and not any(out.stored for out in outputs):
                 await self._forget(made)
@@ -252,14 +254,17 @@ class Results:
                 )
 
 
-def _metadata(made: _Made) -> dict[str, Any]:
+def _metadata(made: _Made, pushed: bool) -> dict[str, Any]:
+    """What is told of a result. ``containerimage.digest`` is what an image that stays here is
+    inspected by: Compose compares the two, and makes containers anew when they differ."""
     top = made.top
     if top is None:
         return {}
+    single = not pushed and top.media_type in _SINGLE
     found: dict[str, Any] = {
         "containerimage.config.digest": made.native.image.id,
         "containerimage.descriptor": msgspec.to_builtins(top),
-        "containerimage.digest": top.digest,
+        "containerimage.digest": made.native.image.id if single else top.digest,
     }
     if made.names:
         found["image.name"] = ",".join(made.names)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import time
@@ -205,13 +204,11 @@ class Builder:
             text, ignored = await self._dockerfile(wanted)
             try:
                 file = instructions.load(text)
-                lint.override(file, wanted.args)
                 for found in lint.check(file, text, ignored, wanted.args):
                     warn(found.rule, found.message, found.line)
                 begun = time.time()
                 plans = self._plans(wanted, file, warn)
-                enforce = functools.partial(lint.enforce, file, warnings)
-                built, solved = await self._solved(wanted, plans, watcher, enforce, stack)
+                built, solved = await self._solved(wanted, plans, watcher, stack)
             except errors.DockerfileError as error:
                 raise error.shown(wanted.filename, text) from error
             return prepared.Prepared(wanted, plans, built, solved, warnings, begun, stack.pop_all())
@@ -253,7 +250,6 @@ class Builder:
             text, ignored = await self._dockerfile(wanted)
             try:
                 file = instructions.load(text)
-                lint.override(file, wanted.args)
 
                 def warn(rule: str, message: str, line: int) -> None:
                     one = lint.Warning(rule, message, line)
@@ -262,16 +258,12 @@ class Builder:
 
                 for one in lint.check(file, text, ignored, wanted.args):
                     warn(one.rule, one.message, one.line)
-            except errors.DockerfileError as error:
-                raise error.shown(wanted.filename, text) from error
-            problem = ""
-            try:
                 with contextlib.suppress(errdefs.NotFound, errdefs.Unavailable):
                     await self._plans(wanted, file, warn)[0].build()
             except errors.DockerfileError as error:
-                problem = str(error.shown(wanted.filename, text))
+                raise error.shown(wanted.filename, text) from error
         found.sort(key=lambda one: (one.line, one.rule))
-        return lint.report(file, found, wanted.filename, text, problem)
+        return lint.report(file, found, wanted.filename, text)
 
     async def _opened(
         self, wanted: request.Request, stack: contextlib.AsyncExitStack
@@ -309,13 +301,12 @@ class Builder:
 
     async def _solved(
         self, wanted: request.Request, plans: list[plan.Plan], watcher: progress.Watcher,
-        check: Callable[[], None], stack: contextlib.AsyncExitStack,
+        stack: contextlib.AsyncExitStack,
     ) -> tuple[list[stages.Built], solver.Solver]:  # fmt: skip
         for name in wanted.allow:
             if name not in ENTITLEMENTS and not name.startswith("device="):
                 raise errdefs.InvalidParameter(f"unknown entitlement {name!r} in --allow")
         built = [await one.build() for one in plans]
-        check()
         for name in plan.unconsumed(wanted, plans):
             watcher.message(f"[Warning] One or more build-args [{name}] were not consumed")
         limits = graph.Limits(

@@ -263,19 +263,9 @@ class Solver:
         output: Callable[[int, bytes], None],
     ) -> trees.Ref:  # fmt: skip
         parent = inputs[0]
-        with contextlib.ExitStack() as pins:
-            async with self._jobs.slots:
-                begun = time.time()
-                made = await self._workshop.run(
-                    vertex.op, inputs, self._request, self._limits, output, pins
-                )
-            return await self._kept(vertex, parent, made, keys, begun)
-
-    async def _kept(
-        self, vertex: graph.Vertex, parent: trees.Ref, made: steps.Made, keys: list[str],
-        begun: float,
-    ) -> trees.Ref:  # fmt: skip
-        """The record of what a step has made."""
+        async with self._jobs.slots:
+            begun = time.time()
+            made = await self._workshop.run(vertex.op, inputs, self._request, self._limits, output)
         if made is None:
             # Nothing changed: the parent itself is the result.
             if parent.record is not None:

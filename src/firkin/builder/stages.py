@@ -41,7 +41,6 @@ class State:
         self.platform = platform
         self.shown_args: list[str] = []
         self.command_set = False
-        self.workdir_set = False
 
     @property
     def run(self) -> types.RunConfig:

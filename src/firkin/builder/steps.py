@@ -60,13 +60,13 @@ class Workshop:
 
     async def run(
         self, op: graph.Source | graph.Step, inputs: list[Any], wanted: request.Request,
-        limits: graph.Limits, output: executor.Output, pins: contextlib.ExitStack,
+        limits: graph.Limits, output: executor.Output,
     ) -> Made:  # fmt: skip
-        """Make the tree of a vertex, which ``pins`` keep. Whatever it raises, nothing is left."""
+        """Make the tree of a vertex. Whatever it raises, nothing is left."""
         parent = inputs[0]
         assert isinstance(parent, trees.Ref)
         below = trees.SCRATCH if isinstance(op, graph.Copy) and op.link else parent
-        active = await self.trees.begin(below, pins)
+        active = await self.trees.begin(below)
         try:
             with failures.told("build the step"):
                 if isinstance(op, graph.Run):

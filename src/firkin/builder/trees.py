@@ -102,15 +102,10 @@ class Trees:
         for name in os.listdir(self.directory):
             shutil.rmtree(os.path.join(self.directory, name), ignore_errors=True)
 
-    async def begin(self, parent: Ref, pins: contextlib.ExitStack | None = None) -> Active:
-        """A writable tree on ``parent``.
-
-        ``pins`` keep it when it is finished, until there is a record of it.
-        """
+    async def begin(self, parent: Ref) -> Active:
+        """A writable tree on ``parent``."""
         self.owner.room.check()
         key = PREFIX + secrets.token_hex(16)
-        if pins is not None:
-            pins.enter_context(self._cache.pinned(key))
         async with self._cache.naming:
             wanted = await self.snapshots.prepare(key, parent.snapshot)
         return Active(key, parent, wanted, await self.snapshots.directory(key))

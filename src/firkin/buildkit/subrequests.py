@@ -30,7 +30,7 @@ def answer(name: str, found: Mapping[str, Any], filename: str, data: bytes) -> d
         "data": base64.b64encode(data).decode(),
     }
     value, text = makers[name](found, filename)
-    failed = name == LINT and bool(found["warnings"] or found["problem"])
+    failed = name == LINT and bool(found["warnings"])
     return {
         "result.json": json.dumps({**value, "sources": [source]}).encode(),
         "result.txt": text.encode(),
@@ -55,11 +55,7 @@ def _lint(found: Mapping[str, Any], filename: str) -> tuple[dict[str, Any], str]
         f"WARNING: {one['rule']} - {filename}:{one['line']}\n{one['message']}\n"
         for one in found["warnings"]
     ]
-    answer: dict[str, Any] = {"warnings": warnings}
-    if found["problem"]:
-        answer["buildError"] = {"message": found["problem"]}
-        lines.append(found["problem"])
-    return answer, "\n".join(lines)
+    return {"warnings": warnings}, "\n".join(lines)
 
 
 def _outline(found: Mapping[str, Any], filename: str) -> tuple[dict[str, Any], str]:

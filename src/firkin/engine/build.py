@@ -20,7 +20,7 @@ from firkin import errdefs, reference
 from firkin.builder import executor, request
 from firkin.engine import core as engine
 from firkin.engine.containers import etcfiles, limits, model, netmode, networking, release, specs
-from firkin.images import platforms, pull
+from firkin.images import platforms
 from firkin.linux import failures, pidfd, syscalls
 from firkin.oci import cdi
 from firkin.snapshots import mounting
@@ -329,8 +329,6 @@ class Images:
         shown = platforms.show(platform)
         try:
             return await images.pull(name, platform=shown, credentials=who)
-        except pull.OtherPlatform:
-            return await images.pull(name, credentials=who)  # which the build checks warn of
         except errdefs.FirkinError as error:
             if found is not None:
                 raise errdefs.InvalidParameter(

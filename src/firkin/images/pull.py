@@ -48,10 +48,6 @@ def ignore(message: Message) -> None:
     """The progress of a pull that nobody watches."""
 
 
-class OtherPlatform(errdefs.NotFound):
-    """The image is there, alone, and for another platform than the one asked for."""
-
-
 class Resolved(msgspec.Struct, frozen=True):
     """What a name means at its registry. ``digest`` is that of the top document."""
 
@@ -409,7 +405,7 @@ def _check(
     if platform and config.architecture:
         wanted = platforms.parse(platform)
         if not platforms.suits(_platform(config), wanted):
-            raise OtherPlatform(
+            raise errdefs.NotFound(
                 f"image with reference {name.familiar} was found but does not match the specified "
                 f"platform: wanted {platforms.show(wanted)}, actual: "
                 f"{platforms.show(_platform(config))}"

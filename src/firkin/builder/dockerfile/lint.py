@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from firkin import errdefs
 from firkin.builder.dockerfile import errors, instructions, shell
 from firkin.wire import ignorefile
 
@@ -99,20 +98,6 @@ def settings(text: str) -> Settings:
 def of(file: instructions.Dockerfile) -> Settings:
     """The settings of a file."""
     return settings(file.parsed.directives.get("check", ""))
-
-
-def override(file: instructions.Dockerfile, args: Mapping[str, str]) -> None:
-    """Let the build argument for it take the place of the ``check`` directive."""
-    if text := args.get("BUILDKIT_DOCKERFILE_CHECK", ""):
-        settings(text)
-        file.parsed.directives["check"] = text
-
-
-def enforce(file: instructions.Dockerfile, found: list[Warning]) -> None:
-    """Raise ``InvalidParameter`` when the file wants warnings to be errors, and there are any."""
-    if found and of(file).error:
-        rules = ", ".join(sorted({one.rule for one in found}))
-        raise errdefs.InvalidParameter(f"lint violation found for rules: {rules}")
 
 
 def wanted(file: instructions.Dockerfile, rule: str) -> bool:
@@ -321,10 +306,9 @@ def _descriptions(file: instructions.Dockerfile) -> Iterator[Warning]:
 
 
 def report(
-    file: instructions.Dockerfile, found: list[Warning], filename: str, text: str, problem: str
+    file: instructions.Dockerfile, found: list[Warning], filename: str, text: str
 ) -> dict[str, Any]:
-    """What ``--check`` and its kin show: warnings, stages, arguments; ``problem`` is why the file
-    can't be built, "" when it can."""
+    """What ``--check`` and its kin show: warnings, stages, arguments."""
     last = len(file.stages) - 1
     return {
         "warnings": [
@@ -334,7 +318,6 @@ def report(
             for one in found
         ],
         "error": of(file).error and bool(found),
-        "problem": problem,
         "targets": [
             {"name": stage.head.name or f"(stage {stage.index})", "default": stage.index == last,
              "description": _about(stage.head.node.comment, stage.head.name)}

@@ -179,9 +179,9 @@ def merge(config: container.Config, defaults: image.RunConfig) -> container.Conf
         config.entrypoint = None
     config.user = config.user or defaults.user
     config.working_dir = config.working_dir or defaults.working_dir
+    exposed = {**(defaults.exposed_ports or {}), **(config.exposed_ports or {})}
     config.exposed_ports = {
-        **(defaults.exposed_ports or {}),
-        **(config.exposed_ports or {}),
+        port if "/" in port else f"{port}/tcp": value for port, value in exposed.items()
     } or None
     config.volumes = {**(defaults.volumes or {}), **(config.volumes or {})} or None
     config.stop_signal = config.stop_signal or defaults.stop_signal or None

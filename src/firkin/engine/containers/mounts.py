@@ -282,7 +282,8 @@ def to_runtime(record: model.MountRecord, source: str) -> mount.Mount:
         propagation = propagation.removeprefix("r")
     options = ["rbind" if record.recursive else "bind", propagation]
     options.append("rw" if record.rw else "ro")
-    if record.recursive_ro:
+    # Nothing can be mounted below a file, and crun fails on it (it opens a directory).
+    if record.recursive_ro and os.path.isdir(source):
         options.append("rro")
     return mount.Mount(
         destination=record.destination, type="bind", source=source, options=tuple(options)

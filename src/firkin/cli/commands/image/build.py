@@ -438,15 +438,12 @@ def _check(cli: context.Cli, call: str, query: dict[str, object], body: dict[str
             cli.print(f"{arg['name']}\t{arg['value']}\t{arg['description']}".rstrip())
         return 0
     warnings = found["warnings"]
-    if not warnings and not found["problem"]:
+    if not warnings:
         cli.print("Check complete, no warnings found.")
         return 0
     count = len(warnings)
-    if count:
-        cli.print(f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!")
+    cli.print(f"Check complete, {count} warning{'s have' if count > 1 else ' has'} been found!")
     for one in warnings:
         cli.print(f"\nWARNING: {one['rule']}\n{one['description']}\n{one['message']}")
         cli.print(one["excerpt"])
-    if found["problem"]:
-        raise errors.CliError(found["problem"])
     return 1
