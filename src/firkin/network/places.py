@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -69,9 +68,8 @@ class Ways:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run what blocks; what the kernel refuses becomes ``System``."""
-        loop = asyncio.get_running_loop()
         try:
-            return await sandbox.settle(loop.run_in_executor(self._host.threads, work))
+            return await self._host.run(work)
         except OSError as error:
             raise errdefs.System(f"cannot set up the container's network: {error}") from error
 
@@ -215,10 +213,8 @@ class Ways:
         ports = {one.host_port for one in redirects if one.proto == "udp" and one.host_port}
         if not ports:
             return
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._host.threads, conntrack.forget, socket.IPPROTO_UDP, ports)
         try:
-            await sandbox.settle(work)
+            await self._host.run(lambda: conntrack.forget(socket.IPPROTO_UDP, ports))
         except OSError as error:
             log.warning("UDP flows that are under way keep their old destination: %s", error)
 

@@ -120,6 +120,13 @@ def _dropping(host: FakeHost) -> None:
     host.chains = [{**chain, "hook": "forward", "policy": "drop"} for chain in (ours, theirs)]
 
 
+def _zoned(host: FakeHost) -> None:
+    host.chains = [
+        {"family": "inet", "table": "firewalld", "name": "filter_FORWARD", "hook": "forward",
+         "policy": "accept"}
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("spoil", "level", "subject", "remedy"),
     [
@@ -148,6 +155,7 @@ def _dropping(host: FakeHost) -> None:
         (_aged, "fail", "kernel", "newer kernel"),
         (_full, "warn", "disk", "--data-root"),
         (_dropping, "warn", "firewall", "insert rule ip filter FORWARD"),
+        (_zoned, "warn", "firewall", "--zone=trusted --add-interface=firkin0"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_named_with_its_remedy(

@@ -191,4 +191,5 @@ async def test_without_ports_the_process_ends(service: relayservice.RelayService
         assert stat.read_text().rpartition(")")[2].split()[0] != "Z"
         await service.drop([port])
         held.close()
+        await service.close()
         assert rig.settled(lambda: not stat.exists() or ") Z " in stat.read_text(), 20)

@@ -12,6 +12,7 @@ _DEVICES = {
     "veth": ("ip", "link", "add", "fkprobe0", "type", "veth", "peer", "name", "fkprobe1"),
 }
 _OWN = "firkin"
+_BRIDGE = "firkin0"
 
 
 def devices(host: hosts.Host) -> Iterator[findings.Finding]:
@@ -45,33 +46,57 @@ def firewall(host: hosts.Host) -> Iterator[findings.Finding]:
             "modprobe nf_tables nft_chain_nat",
         )
         return
-    dropping = list(_dropping(host.output("nft", "-j", "list", "chains")))
-    for family, table, chain in dropping:
-        yield findings.warn(
-            "firewall",
-            f"the chain {chain} of the table {family} {table} drops forwarded packets by policy: "
-            "containers reach nothing, and nothing reaches their published ports",
-            f'nft \'insert rule {family} {table} {chain} iifname "firkin*" accept; '
-            f'insert rule {family} {table} {chain} oifname "firkin*" accept\'',
-        )
-    if works and not dropping:
+    found = list(_others(host))
+    yield from found
+    if works and not found:
         yield findings.ok("firewall", "nftables")
 
 
-def _dropping(text: str) -> Iterator[tuple[str, str, str]]:
-    """Family, table and name of the base chains that drop forwarded packets unless told not to."""
+def _others(host: hosts.Host) -> Iterator[findings.Finding]:
+    """What other tables do with forwarded packets, whose verdict is final."""
+    chains = list(_forwarding(host.output("nft", "-j", "list", "chains")))
+    for family, table, chain, policy in chains:
+        if policy != "drop":
+            continue
+        remedy = (
+            f'nft \'insert rule {family} {table} {chain} iifname "firkin*" accept; '
+            f'insert rule {family} {table} {chain} oifname "firkin*" accept\''
+        )
+        if host.program("ufw") and (table, chain) == ("filter", "FORWARD"):
+            remedy = f"ufw route allow in on {_BRIDGE} && ufw route allow out on {_BRIDGE}"
+        yield findings.warn(
+            "firewall",
+            f"the chain {chain} of the table {family} {table} drops forwarded packets by policy: "
+            "containers reach nothing, and nothing reaches their published ports; user-defined "
+            "networks need the same for their bridges",
+            remedy,
+        )
+    zoned = any(table == "firewalld" for _, table, _, _ in chains)
+    if zoned and host.output("firewall-cmd", f"--get-zone-of-interface={_BRIDGE}") != "trusted":
+        yield findings.warn(
+            "firewall",
+            "firewalld rejects forwarded packets of interfaces in no zone that allows them: "
+            "containers reach nothing, and nothing reaches their published ports",
+            f"firewall-cmd --permanent --zone=trusted --add-interface={_BRIDGE} && "
+            "firewall-cmd --reload",
+        )
+
+
+def _forwarding(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """Family, table, name and policy of others' base chains for forwarded packets."""
     try:
         items = json.loads(text or "{}").get("nftables", [])
     except ValueError:
         return
     for item in items:
         chain = item.get("chain", {})
-        if (
-            chain.get("hook") == "forward"
-            and chain.get("policy") == "drop"
-            and not str(chain.get("table", "")).startswith(_OWN)
-        ):
-            yield str(chain["family"]), str(chain["table"]), str(chain["name"])
+        if chain.get("hook") == "forward" and not str(chain.get("table", "")).startswith(_OWN):
+            yield (
+                str(chain.get("family", "")),
+                str(chain.get("table", "")),
+                str(chain.get("name", "")),
+                str(chain.get("policy", "")),
+            )
 
 
 def forwarding(host: hosts.Host) -> Iterator[findings.Finding]:

@@ -13,8 +13,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -25,8 +24,6 @@ from firkin.network import driver as drivers
 from firkin.network.drivers import bridge_options, shared
 from firkin.store import networks as store
 from firkin.types import network as types
-
-T = TypeVar("T")
 
 _MISSING = (errno.EOPNOTSUPP, errno.ENODEV, errno.EPROTONOSUPPORT)
 
@@ -66,19 +63,12 @@ class AboveDriver:
         self._index = 0
         self._space: ipam.Space | None = None
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await sandbox.settle(loop.run_in_executor(self._host.threads, work))
-
     # Start and end
 
     async def start(self, live: Collection[types.Endpoint]) -> None:
-        self._index = await self._run(self._set_up)
+        self._index = await self._host.run(self._set_up)
         self._space = addresses.space(self.stored.pools)
-        for endpoint in live:
-            for address in (endpoint.ipv4_address, endpoint.ipv6_address):
-                if address:
-                    self._space.restore(address)
+        shared.restore(self._space, live, self.stored.name)
 
     def _set_up(self) -> int:
         """Find or make the parent, and see that the kernel has such interfaces. Blocks."""
@@ -157,7 +147,7 @@ class AboveDriver:
                 self._host.netlink.request(netlink.delete_link(link.index))
 
         try:
-            await self._run(work)
+            await self._host.run(work)
         except OSError as error:
             raise errdefs.System(f"cannot delete {self._parent}: {error}") from error
 
@@ -241,11 +231,11 @@ class AboveDriver:
 
     async def _unwire(self, place: sandbox.Sandbox, work: asyncio.Future[str]) -> None:
         if not work.cancelled() and work.exception() is None:
-            await self._run(lambda: place.delete(work.result()))
+            await self._host.run(lambda: place.delete(work.result()))
 
     async def release(self, endpoint: types.Endpoint, place: sandbox.Sandbox | None) -> None:
         if place is not None:
-            await self._run(lambda: place.delete(endpoint.interface))
+            await self._host.run(lambda: place.delete(endpoint.interface))
         if self._space is not None:
             self._space.release(endpoint.ipv4_address)
             self._space.release(endpoint.ipv6_address)

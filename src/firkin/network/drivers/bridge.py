@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
-from collections.abc import Callable, Collection
-from typing import TypeVar
+from collections.abc import Collection
 
 import msgspec
 
@@ -26,10 +24,6 @@ from firkin.network import driver as drivers
 from firkin.network.drivers import bridge_link, bridge_options, default_bridge, shared
 from firkin.store import networks as store
 from firkin.types import network as types
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class BridgeDriver:
@@ -61,20 +55,9 @@ class BridgeDriver:
     # Start and end
 
     async def start(self, live: Collection[types.Endpoint]) -> None:
-        self._index = await self._run(lambda: self._set_up(list(live)))
+        self._index = await self._host.run(lambda: self._set_up(list(live)))
         self._space = addresses.space(self.stored.pools)
-        for endpoint in live:
-            for address in (endpoint.ipv4_address, endpoint.ipv6_address):
-                if address and not self._space.restore(address):
-                    log.warning(
-                        "container %s keeps address %s, which network %s does not have: "
-                        "restart it to give it a new one",
-                        endpoint.container_id, address, self.stored.name,
-                    )  # fmt: skip
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await sandbox.settle(loop.run_in_executor(self._host.threads, work))
+        shared.restore(self._space, live, self.stored.name)
 
     def _versions(self) -> list[int]:
         wanted = ((4, self.stored.enable_ipv4), (6, self.stored.enable_ipv6))
@@ -159,7 +142,7 @@ class BridgeDriver:
                 self._host.netlink.request(netlink.delete_link(link.index))
 
         try:
-            await self._run(work)
+            await self._host.run(work)
         except OSError as error:
             raise errdefs.System(f"cannot delete the bridge {self._name}: {error}") from error
 
@@ -265,11 +248,11 @@ class BridgeDriver:
 
     async def _unwire(self, place: sandbox.Sandbox, work: asyncio.Future[sandbox.Pair]) -> None:
         if not work.cancelled() and work.exception() is None:
-            await self._run(lambda: place.delete(work.result().name))
+            await self._host.run(lambda: place.delete(work.result().name))
 
     async def release(self, endpoint: types.Endpoint, place: sandbox.Sandbox | None) -> None:
         if place is not None:
-            await self._run(lambda: place.delete(endpoint.interface))
+            await self._host.run(lambda: place.delete(endpoint.interface))
         else:
             self._host.stock.forget(endpoint.host_interface)
         if self._space is not None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from firkin import errdefs
 from firkin.linux import netlink
 from firkin.network import ipam, sandbox, stock
 from firkin.network.drivers import bridge_options
 from firkin.types import network as types
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _ENDPOINT = "com.docker.network.endpoint."
 
@@ -28,6 +35,23 @@ class Shared:
     threads: concurrent.futures.ThreadPoolExecutor
     reserved: Callable[[str], list[ipam.Network]]
     fresh: Callable[[str], bool]
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run what blocks in a thread. When cancelled, that is passed on once it has ended."""
+        loop = asyncio.get_running_loop()
+        return await sandbox.settle(loop.run_in_executor(self.threads, work))
+
+
+def restore(space: ipam.Space, live: Iterable[types.Endpoint], network: str) -> None:
+    """Mark the addresses of running containers."""
+    for endpoint in live:
+        for address in (endpoint.ipv4_address, endpoint.ipv6_address):
+            if address and not space.restore(address):
+                log.warning(
+                    "container %s keeps address %s, which network %s does not have: "
+                    "restart it to give it a new one",
+                    endpoint.container_id, address, network,
+                )  # fmt: skip
 
 
 def fields(

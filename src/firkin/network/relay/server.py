@@ -1,7 +1,7 @@
 """The relay's process: ``python -m firkin.network.relay.server FD``.
 
 ``FD`` is a listening Unix socket (of packets) by which engines give their orders. Without ports
-there is nothing to do, and the process ends.
+there is nothing to do, and the process ends: soon when no engine is there, else after a minute.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from typing import Any
 
 from firkin.linux import descriptors, netns
@@ -18,6 +19,7 @@ from firkin.network.relay import poller as pollers
 
 _LINGER = 3.0
 _LOOK = 5.0
+_IDLE = 60.0
 _TIMEOUT = 5.0
 
 
@@ -31,6 +33,7 @@ class Server:
         self._ports: dict[protocol.Port, streams.Streams | datagrams.Datagrams] = {}
         self._engines: set[socket.socket] = set()
         self._ended = False
+        self._used = time.monotonic()
 
     def run(self) -> None:
         """Serve until there is nothing more to serve."""
@@ -44,7 +47,9 @@ class Server:
         if not self._engines:  # nobody tells of ends now: whose namespace is there still?
             for port in [port for port in self._ports if not netns.exists(port.netns)]:
                 self._ports.pop(port).close()
-        if not self._ports:
+        if self._ports:
+            self._used = time.monotonic()
+        elif not self._engines or time.monotonic() - self._used > _IDLE:
             self._ended = True
         self._poller.later(_LOOK, self._look)
 
