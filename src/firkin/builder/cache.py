@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ import msgspec
 from firkin.linux import sampler, treesize
 from firkin.store import builds as rows
 from firkin.store import db
+
+log = logging.getLogger(__name__)
 
 Record = rows.Record
 
@@ -62,7 +65,9 @@ class Cache:
         self.sizes: sampler.Sampler[treesize.Usage] = sampler.Sampler()
 
     async def load(self) -> None:
-        """Read everything, once."""
+        """Read everything, once. What lost its snapshot is forgotten: it would make builds fail."""
+        if lost := await self._db.run(rows.sweep):
+            log.warning("build cache: %d records without a snapshot are forgotten", lost)
         records, self._keys = await self._db.run(rows.every)
         self.records = {record.id: record for record in records}
 

@@ -12,6 +12,7 @@ it, and then it is a record like those made here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import os
@@ -90,25 +91,27 @@ class Imported:
         parent = ""
         made: cache.Record | None = None
         diff_ids = [self._document.diff_ids[at] for at in record.layers]
-        for at, diff_id, chain in zip(
-            record.layers, diff_ids, layers.chain_ids(diff_ids), strict=True
-        ):
-            if not await owner.has(chain):
-                received = await blobs.layer(
-                    self._blobs, owner, self._items[at], "fetch cached layer"
-                )
-                try:
-                    await owner.place(received, diff_id, chain, parent)
-                finally:
-                    await owner.discard(received)
-            made = cache.Record(
-                id=cache.new_id(), kind=cache.REGULAR, snapshot=chain, parent=parent,
-                description=record.description, created=record.created, diff_id=diff_id,
-                size=(await owner.snapshots.stat(chain)).size,
-            )  # fmt: skip
-            last = at == record.layers[-1] and chain == layers.chain_ids(diff_ids)[-1]
-            await known.add(made, [record.key] if last else [])
-            parent = chain
+        with contextlib.ExitStack() as held:
+            for at, diff_id, chain in zip(
+                record.layers, diff_ids, layers.chain_ids(diff_ids), strict=True
+            ):
+                held.enter_context(known.pinned(chain))
+                if not await owner.has(chain):
+                    received = await blobs.layer(
+                        self._blobs, owner, self._items[at], "fetch cached layer"
+                    )
+                    try:
+                        await owner.place(received, diff_id, chain, parent)
+                    finally:
+                        await owner.discard(received)
+                made = cache.Record(
+                    id=cache.new_id(), kind=cache.REGULAR, snapshot=chain, parent=parent,
+                    description=record.description, created=record.created, diff_id=diff_id,
+                    size=(await owner.snapshots.stat(chain)).size,
+                )  # fmt: skip
+                last = at == record.layers[-1] and chain == layers.chain_ids(diff_ids)[-1]
+                await known.add(made, [record.key] if last else [])
+                parent = chain
         return made
 
     async def mounts(self) -> None:

@@ -43,9 +43,14 @@ class Imported(Protocol):
 
 
 class Job:
-    """Work on one content key, for any number of builds."""
+    """Work on one content key, for any number of builds.
+
+    ``held`` keeps the snapshot that it makes from collection, from before it is committed until
+    all who waited for it keep it themselves.
+    """
 
     def __init__(self) -> None:
+        self.held = contextlib.ExitStack()
         self.waiting = 0
         self.task: asyncio.Task[trees.Ref] | None = None
         self.listeners: list[Callable[[int, bytes], None]] = []
@@ -77,7 +82,7 @@ class Jobs:
     async def run(
         self,
         key: str,
-        work: Callable[[Callable[[int, bytes], None]], Awaitable[trees.Ref]],
+        work: Callable[[Job], Awaitable[trees.Ref]],
         listener: Callable[[int, bytes], None],
     ) -> trees.Ref:
         """The result of ``work``, done once for all who ask for ``key`` meanwhile."""
@@ -88,7 +93,7 @@ class Jobs:
 
             async def body() -> trees.Ref:
                 try:
-                    return await work(mine.output)
+                    return await work(mine)
                 finally:
                     if self._jobs.get(key) is mine:
                         del self._jobs[key]
@@ -108,6 +113,8 @@ class Jobs:
                 job.task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await asyncio.wait([job.task])
+            if not job.waiting:
+                job.held.close()
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -208,6 +215,7 @@ class Solver:
         else:
             content = await self._content_key(vertex, inputs)
             if (record := self._cache.find(content)) is not None:
+                self.pin(record.snapshot)
                 await self._cache.alias(definition, record)
                 return await self._hit(vertex, record)
         reason = await self._why(vertex)
@@ -215,7 +223,7 @@ class Solver:
         try:
             ref = await self._jobs.run(
                 content,
-                lambda output: self._make(vertex, inputs, [definition, content], output),
+                lambda job: self._make(vertex, inputs, [definition, content], job),
                 lambda stream, data: self._watcher.log(vertex, stream, data),
             )
         except asyncio.CancelledError:
@@ -259,13 +267,15 @@ class Solver:
         return list(await asyncio.gather(*work))
 
     async def _make(
-        self, vertex: graph.Vertex, inputs: list[Any], keys: list[str],
-        output: Callable[[int, bytes], None],
-    ) -> trees.Ref:  # fmt: skip
+        self, vertex: graph.Vertex, inputs: list[Any], keys: list[str], job: Job
+    ) -> trees.Ref:
         parent = inputs[0]
         async with self._jobs.slots:
             begun = time.time()
-            made = await self._workshop.run(vertex.op, inputs, self._request, self._limits, output)
+            made = await self._workshop.run(
+                vertex.op, inputs, self._request, self._limits, job.output,
+                lambda key: job.held.enter_context(self._cache.pinned(key)),
+            )  # fmt: skip
         if made is None:
             # Nothing changed: the parent itself is the result.
             if parent.record is not None:

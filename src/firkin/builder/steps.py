@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from firkin import errdefs
@@ -60,9 +60,12 @@ class Workshop:
 
     async def run(
         self, op: graph.Source | graph.Step, inputs: list[Any], wanted: request.Request,
-        limits: graph.Limits, output: executor.Output,
+        limits: graph.Limits, output: executor.Output, keep: Callable[[str], object],
     ) -> Made:  # fmt: skip
-        """Make the tree of a vertex. Whatever it raises, nothing is left."""
+        """Make the tree of a vertex. Whatever it raises, nothing is left.
+
+        ``keep`` is told the new snapshot's key before that may be collected.
+        """
         parent = inputs[0]
         assert isinstance(parent, trees.Ref)
         below = trees.SCRATCH if isinstance(op, graph.Copy) and op.link else parent
@@ -77,7 +80,7 @@ class Workshop:
                     await self._directory(op, active)
                 else:
                     await self._put(active, inputs)
-            return await self.trees.finish(active)
+            return await self.trees.finish(active, keep)
         except BaseException:
             await asyncio.shield(self.trees.drop(active))
             raise

@@ -110,8 +110,11 @@ class Trees:
             wanted = await self.snapshots.prepare(key, parent.snapshot)
         return Active(key, parent, wanted, await self.snapshots.directory(key))
 
-    async def finish(self, active: Active) -> tuple[str, int] | None:
-        """Make the tree permanent; its key and size, or None when nothing changed (it is gone)."""
+    async def finish(self, active: Active, keep: Callable[[str], object]) -> tuple[str, int] | None:
+        """Make the tree permanent; its key and size, or None when nothing changed (it is gone).
+
+        ``keep`` is told its key before: from then on it is garbage unless somebody keeps it.
+        """
         if self.snapshots.rebases:
             idle = await asyncio.to_thread(_candidates, active.upper)
             if idle and active.parent.snapshot:
@@ -125,6 +128,7 @@ class Trees:
         else:
             usage, whole = await self.snapshots.usage(active.key), -1
         self.owner.room.keep(usage.size)
+        keep(active.key)
         async with self._cache.naming:
             await self.snapshots.commit(active.key, active.key, size=usage.apparent, disk=whole)
         return active.key, usage.apparent

@@ -83,7 +83,21 @@ class Collector:
         await self._db.run(rows.forget_pending)
         return await asyncio.to_thread(self._store.drop_partials)
 
-    async def _drop_snapshots(self, pending: set[str]) -> None:
+    async def garbage(self) -> tuple[list[str], list[str]]:
+        """Snapshots by key, and blobs by digest, that nobody needs and that are still here.
+
+        None while somebody holds a lease: then there may be some, and they go after it.
+        """
+        async with self._lock:
+            if self._leases:
+                return [], []
+            pending = await self._db.run(rows.pending)
+            layers_left = await self._unneeded(pending)
+            found = await asyncio.to_thread(self._sort_blobs, pending)
+            return layers_left, [info.digest for info in found[0]]
+
+    async def _unneeded(self, pending: set[str]) -> list[str]:
+        """Snapshots that nobody needs, children first."""
         infos = await self._snapshots.walk()
         parents = {info.key: info.parent for info in infos}
         needed: set[str] = set()
@@ -99,29 +113,33 @@ class Collector:
             while root and root not in needed:
                 needed.add(root)
                 root = parents.get(root, "")
-        for info in reversed(infos):
-            if info.key not in needed:
-                try:
-                    await self._snapshots.remove(info.key)
-                except (errdefs.Conflict, errdefs.NotFound) as error:
-                    log.debug("the snapshot %s stays: %s", info.key, error)
+        return [info.key for info in reversed(infos) if info.key not in needed]
+
+    async def _drop_snapshots(self, pending: set[str]) -> None:
+        for key in await self._unneeded(pending):
+            try:
+                await self._snapshots.remove(key)
+            except (errdefs.Conflict, errdefs.NotFound) as error:
+                log.debug("the snapshot %s stays: %s", key, error)
+
+    def _sort_blobs(self, pending: set[str]) -> tuple[list[contents.Info], list[contents.Info]]:
+        """Blobs that nobody needs, and the others. Blocks."""
+        needed: set[str] = set(pending)
+        for image in list(self._known.images.values()):
+            needed |= self._blobs(image)
+        sorted_out: tuple[list[contents.Info], list[contents.Info]] = ([], [])
+        for info in self._store.walk():
+            sorted_out[info.digest in needed].append(info)
+        return sorted_out
 
     async def _drop_blobs(self, pending: set[str]) -> int:
-        images = list(self._known.images.values())
-
         def work() -> int:
-            needed: set[str] = set(pending)
-            for image in images:
-                needed |= self._blobs(image)
-            freed, left = 0, []
-            for info in list(self._store.walk()):
-                if info.digest not in needed:
-                    self._store.delete(info.digest)
-                    freed += info.size
-                else:
-                    left.append(info.digest)
+            unneeded, needed = self._sort_blobs(pending)
+            for info in unneeded:
+                self._store.delete(info.digest)
+            left = [info.digest for info in needed]
             self._db.run_sync(lambda c: rows.retain(c, left))
-            return freed
+            return sum(info.size for info in unneeded)
 
         try:
             return await asyncio.to_thread(work)

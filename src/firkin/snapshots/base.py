@@ -111,9 +111,13 @@ class Directories:
                 return {info.dir: treesize.measure(self._path(info)).size for info in unknown}
 
             measured = await self._thread(work)
-            await self._db.run(lambda c: rows.weigh(c, measured))
+            await self.weigh(measured)
             sizes.update((info.key, measured[info.dir]) for info in unknown)
         return sizes
+
+    async def weigh(self, disk: dict[int, int]) -> None:
+        """See ``Snapshotter.weigh``."""
+        await self._db.run(lambda c: rows.weigh(c, disk))
 
     async def remove(self, key: str) -> None:
         path = await self.forget(key)

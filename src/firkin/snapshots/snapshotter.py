@@ -69,6 +69,9 @@ class Snapshotter(Protocol):
         ``directory`` takes on the disk: it is measured when the caller does not know.
         """
 
+    async def weigh(self, disk: dict[int, int]) -> None:
+        """Record what committed snapshots take, by their directories' numbers."""
+
     async def remove(self, key: str) -> None:
         """Remove a snapshot that is nobody's parent, with its files."""
 

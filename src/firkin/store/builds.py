@@ -38,6 +38,14 @@ def every(connection: sqlite3.Connection) -> tuple[list[Record], dict[str, str]]
     return records, dict(connection.execute("SELECT key, record FROM build_keys").fetchall())
 
 
+def sweep(connection: sqlite3.Connection) -> int:
+    """Delete records of snapshots that are not there; how many there were."""
+    return connection.execute(
+        "DELETE FROM build_records WHERE snapshot <> '' AND snapshot NOT IN "
+        "(SELECT key FROM snapshots WHERE kind = 'committed')"
+    ).rowcount
+
+
 def put(connection: sqlite3.Connection, record: Record, keys: Iterable[str] = ()) -> None:
     """Insert or replace a record, and let ``keys`` lead to it."""
     values = msgspec.structs.astuple(record)

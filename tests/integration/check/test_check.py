@@ -108,6 +108,38 @@ def test_damaged_and_missing_blobs(engine: rig.Engine) -> None:
     engine.run("rmi", "damaged:1")
 
 
+def test_what_belongs_to_nothing(engine: rig.Engine) -> None:
+    blob = engine.data / "content" / "blobs" / "sha256" / ("ab" * 32)
+    layer = engine.data / "snapshots" / "99999"
+    mount = engine.data / "build" / "mounts" / "nobodys"
+    volume = engine.data / "volumes" / "nobodys"
+    for path in (layer, mount, volume):
+        (path / "deep").mkdir(parents=True)
+    blob.write_bytes(b"x")
+    assert _check(engine) == []  # it may be in the making
+    for path in (blob, layer, mount, volume):
+        _aged(path)
+    found = {one["Subject"]: one for one in _check(engine)}
+    assert set(found) == {str(blob), str(layer), str(mount), "nobodys"}
+    assert "move away" in found["nobodys"]["Remedy"]
+    states = {one["Subject"]: one["State"] for one in _check(engine, "--repair")}
+    assert states == {**dict.fromkeys(found, "repaired"), "nobodys": "open"}
+    assert not any(path.exists() for path in (blob, layer, mount)) and volume.exists()
+    shutil.rmtree(volume)
+
+
+def test_a_layer_that_grew(engine: rig.Engine) -> None:
+    """Sizes are recorded once; a deep check finds what somebody put into a layer."""
+    layer = max((engine.data / "snapshots").iterdir(), key=lambda path: int(path.name))
+    (layer / "fs" / "grown").write_bytes(os.urandom(100_000))
+    assert _check(engine) == []
+    [found] = _check(engine, "--deep")
+    assert (found["Area"], found["Subject"]) == ("layer", str(layer))
+    assert [one["State"] for one in _check(engine, "--deep", "--repair")] == ["repaired"]
+    (layer / "fs" / "grown").unlink()
+    assert len(_check(engine, "--deep", "--repair")) == 1
+
+
 def test_a_network_without_its_bridge(engine: rig.Engine) -> None:
     option = f"com.docker.network.bridge.name=fkn{os.getpid()}"
     engine.run("network", "create", "-o", option, "bare")

@@ -23,6 +23,7 @@ from firkin.engine.check import (
     images,
     leftovers,
     networks,
+    storage,
     volumes,
 )
 
@@ -35,6 +36,7 @@ AUDITORS: tuple[Auditor, ...] = (
     containers.audit,
     leftovers.audit,
     images.audit,
+    storage.audit,
     volumes.audit,
     networks.audit,
 )

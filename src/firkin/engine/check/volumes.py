@@ -1,4 +1,4 @@
-"""Volumes of the local driver: each has its directory, each directory its volume."""
+"""Volumes of the local driver: each has its directory."""
 
 from __future__ import annotations
 
