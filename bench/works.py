@@ -8,6 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,6 +130,32 @@ def commit(peer: peers.Peer) -> float:
     return timed(lambda: peer.client("commit", "bench-c", "bench-commit"))
 
 
+def _two_hundred(peer: peers.Peer) -> Path:
+    """A tree of 200 MB in ten files, beside the engines' directories."""
+    tree = peer.directory.parent / "copied"
+    if not tree.exists():
+        tree.mkdir()
+        for number in range(10):
+            (tree / str(number)).write_bytes(os.urandom(20_000_000))
+    return tree
+
+
+def copy_in(peer: peers.Peer) -> float:
+    """``cp`` of 200 MB into a running container, to a new place each turn."""
+    _standing(peer)
+    turn = peer.turns["copy"] = peer.turns.get("copy", -1) + 1
+    tree = str(_two_hundred(peer))
+    return timed(lambda: peer.client("cp", tree, f"bench-x:/copied-{turn}"))
+
+
+def copy_out(peer: peers.Peer) -> float:
+    """``cp`` of the 200 MB that :func:`copy_in` has left out of it."""
+    target = peer.directory / "copied"
+    shutil.rmtree(target, ignore_errors=True)
+    turn = peer.turns["copy"]
+    return timed(lambda: peer.client("cp", f"bench-x:/copied-{turn}", str(target)))
+
+
 def archive(directory: Path, turn: int) -> Path:
     """The docker-archive of the Debian image for this turn, beside the engines' directories."""
     return directory / f"debian-{turn}.tar"
@@ -160,12 +187,14 @@ ALL: dict[str, Work] = {
     "pull of 60 small layers": pull_sixty,
     "save of the Debian image": save,
     "commit of 50 MB": commit,
+    "cp of 200 MB in": copy_in,
+    "cp of 200 MB out": copy_out,
 }
 
 #: Works that take long: measured in the first turns only.
 LONG = {"20 such runs at once", "logs of 300,000 lines", "200 MB of lines through attach",
         "load of the Debian image", "save of the Debian image", "commit of 50 MB",
-        "pull of the Debian image", "pull of 60 small layers"}  # fmt: skip
+        "pull of the Debian image", "pull of 60 small layers", "cp of 200 MB in", "cp of 200 MB out"}  # fmt: skip
 
 #: Turns of those.
 LONG_TURNS = 4

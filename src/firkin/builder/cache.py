@@ -143,7 +143,7 @@ class Cache:
 
         def write(connection: Any) -> None:
             for record in changed:
-                rows.put(connection, record)
+                rows.touch(connection, record)
 
         if changed:
             await self._db.run(write)

@@ -107,6 +107,11 @@ class CacheMounts:
             if name not in self._cache.records:
                 base.remove_tree(os.path.join(self.directory, name))
 
+    def lost(self) -> list[cache.Record]:
+        """Records without a directory, which no step could use. Blocks."""
+        mounts = [one for one in self._cache.records.values() if one.kind == cache.MOUNT]
+        return [one for one in mounts if not os.path.isdir(self.path(one))]
+
     def discard(self, record: cache.Record) -> None:
         """Remove the directory of a record that has been forgotten. Blocks."""
         base.remove_tree(self.path(record))

@@ -97,6 +97,7 @@ class Builder:
             self.shelf.clean()
 
         await asyncio.to_thread(work)
+        await self.cache.remove(await asyncio.to_thread(self.workshop.mounts.lost))
 
     async def close(self) -> None:
         """End all builds."""

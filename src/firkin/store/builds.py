@@ -38,6 +38,14 @@ def every(connection: sqlite3.Connection) -> tuple[list[Record], dict[str, str]]
     return records, dict(connection.execute("SELECT key, record FROM build_keys").fetchall())
 
 
+def touch(connection: sqlite3.Connection, record: Record) -> None:
+    """Note when a record was used, if it is there still."""
+    connection.execute(
+        "UPDATE build_records SET used = ?, uses = ? WHERE id = ?",
+        (record.used, record.uses, record.id),
+    )
+
+
 def sweep(connection: sqlite3.Connection) -> int:
     """Delete records of snapshots that are not there; how many there were."""
     return connection.execute(
