@@ -194,7 +194,8 @@ ALL: dict[str, Work] = {
 #: Works that take long: measured in the first turns only.
 LONG = {"20 such runs at once", "logs of 300,000 lines", "200 MB of lines through attach",
         "load of the Debian image", "save of the Debian image", "commit of 50 MB",
-        "pull of the Debian image", "pull of 60 small layers", "cp of 200 MB in", "cp of 200 MB out"}  # fmt: skip
+        "pull of the Debian image", "pull of 60 small layers", "cp of 200 MB in",
+        "cp of 200 MB out"}  # fmt: skip
 
 #: Turns of those.
 LONG_TURNS = 4

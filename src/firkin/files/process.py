@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
-import subprocess
-import sys
+import signal
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 import firkin
 from firkin import errdefs
+from firkin.linux import nursery, pidfd
 
 _PIPE = 1 << 20
 _LINE = 1 << 16
-_START = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; "
-    "from firkin.files import worker; worker.main(sys.argv[2:])"
-)
+_WORDS = 8000
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -93,39 +91,47 @@ def _raise(answer: Answer, path: str) -> None:
         raise errdefs.System(answer.error)
 
 
+@functools.cache
+def _nursery() -> nursery.Nursery:
+    package = os.path.dirname(os.path.dirname(os.path.abspath(firkin.__file__)))
+    return nursery.Nursery("firkin.files.worker", (package,))
+
+
 class Worker:
     """One running worker. ``close`` ends it, whatever it is doing."""
 
     def __init__(self, view: View, request: Request) -> None:
-        spec = msgspec.to_builtins(request)
-        spec.update(msgspec.to_builtins(view))
-        passed = (view.namespace,) if view.namespace >= 0 else ()
-        package = os.path.dirname(os.path.dirname(os.path.abspath(firkin.__file__)))
-        text = msgspec.json.encode(spec).decode()
-        command = [sys.executable, "-I", "-S", "-c", _START, package, text]
         self._path = request.path
-        self._writes = request.operation == "write"
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if self._writes else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={"LC_ALL": "C.UTF-8"},
-                cwd="/",
-                bufsize=0,
-                start_new_session=True,
-                pass_fds=passed,
-            )
-        except OSError as error:
-            raise errdefs.System(f"cannot start the file worker: {error.strerror}") from error
-        assert self._process.stdout and self._process.stderr
-        self._out = self._process.stdout.fileno()
         self._head = b""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
+        self._in = -1
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as mine:
+
+            def pipe() -> tuple[int, int]:
+                ends = os.pipe()
                 with contextlib.suppress(OSError):
-                    fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+                    fcntl.fcntl(ends[0], fcntl.F_SETPIPE_SZ, _PIPE)
+                return ends
+
+            if request.operation == "write":
+                stdin, self._in = pipe()
+                mine.callback(self.end_input)
+            else:
+                stdin = os.open(os.devnull, os.O_RDONLY)
+            self._out, stdout = pipe()
+            self._said, stderr = os.pipe()
+            for fd in (stdin, stdout, stderr):
+                theirs.callback(os.close, fd)
+            for fd in (self._out, self._said):
+                mine.callback(os.close, fd)
+            spec = msgspec.to_builtins(request)
+            spec.update(msgspec.to_builtins(view))
+            more = []
+            if view.namespace >= 0:
+                spec["namespace"], more = 3, [view.namespace]
+            text = msgspec.json.encode(spec).decode()
+            self._pidfd = _nursery().spawn([text], stdin, stdout, stderr, *more)
+            mine.callback(os.close, self._pidfd)
+            self._ends = mine.pop_all()
 
     def answer(self) -> Answer:
         """Wait for the first line. Raises what the worker could not do.
@@ -143,10 +149,16 @@ class Worker:
         _raise(answer, self._path)
         return answer
 
-    def _failure(self) -> errdefs.FirkinError:
-        assert self._process.stderr
-        text = self._process.stderr.read(8000)
-        status = self._process.wait()
+    def _last_words(self) -> bytes:
+        """What it says on standard error until it has ended."""
+        text = b""
+        while data := os.read(self._said, _WORDS):
+            text = (text + data)[-_WORDS:]
+        pidfd.wait_blocking(self._pidfd)
+        return text
+
+    def _failure(self, text: bytes | None = None) -> errdefs.FirkinError:
+        text = self._last_words() if text is None else text
         try:
             _raise(msgspec.json.decode(text, type=Answer), self._path)
         except msgspec.MsgspecError:
@@ -154,7 +166,7 @@ class Worker:
         except errdefs.FirkinError as error:
             return error
         reason = text.decode(errors="replace").strip()[-500:]
-        return errdefs.System(f"the file worker failed (status {status}): {reason}")
+        return errdefs.System(f"the file worker failed: {reason or 'it was ended by a signal'}")
 
     def chunks(self) -> Iterator[bytes]:
         """What follows the answer. Raises ``System`` when the worker ended before its time."""
@@ -162,35 +174,32 @@ class Worker:
             yield self._head
         while data := os.read(self._out, _PIPE):
             yield data
-        if self._process.wait() != 0:
-            raise self._failure()
+        if not (text := self._last_words()).endswith(nursery.DONE):
+            raise self._failure(text)
 
     def write(self, parts: Sequence[bytes]) -> bool:
         """Feed the worker; False when it takes no more: its answer tells why."""
-        assert self._process.stdin
         try:
             for part in parts:
                 rest = memoryview(part)
                 while rest:
-                    rest = rest[os.write(self._process.stdin.fileno(), rest) :]
+                    rest = rest[os.write(self._in, rest) :]
         except BrokenPipeError:
             return False
         return True
 
     def end_input(self) -> None:
         """Nothing more to write."""
-        assert self._process.stdin
-        self._process.stdin.close()
+        if self._in >= 0:
+            fd, self._in = self._in, -1
+            os.close(fd)
 
     def close(self) -> None:
-        """Kill the worker if it still runs, and collect it."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        """Kill the worker if it still runs, and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        pidfd.wait_blocking(self._pidfd)
+        self._ends.close()
 
 
 def stat(view: View, path: str) -> Stat:

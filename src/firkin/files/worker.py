@@ -1,6 +1,7 @@
 """The confined worker that reads and writes files of a container (or of a volume).
 
-Run by ``firkin.files.process``, one process per operation. A container may change its own tree
+Forked by :func:`serve`, which ``firkin.linux.nursery`` runs, for ``firkin.files.process``; one
+process per operation. A container may change its own tree
 while the worker is in it: a link may be put where a directory was a moment before. Checking paths
 can't win that race, so paths are not what protects the host:
 
@@ -43,7 +44,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from firkin.files import unpacker, view
-from firkin.linux import confine, libarchive
+from firkin.linux import confine, libarchive, nursery
 from firkin.wire import tarpack
 
 MEMORY = 1 << 30
@@ -350,15 +351,22 @@ def _fail(kind: str, text: str) -> NoReturn:
     os._exit(1)
 
 
+def serve() -> None:
+    """Be the parent of workers: ``firkin.linux.nursery``."""
+    libarchive.Libarchive()
+    confine.last_capability()
+    confine.cut_off()
+    nursery.serve(main)
+
+
 def main(arguments: list[str]) -> None:
-    """Run one operation, then end: status 0, or 1 with the reason on standard output or error."""
+    """Run one operation, then end; what was wrong is told on standard output or error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     os.umask(0o022)
     with _told():
         spec = json.loads(arguments[0])
         lib = libarchive.Libarchive()
-        confine.last_capability()
         sys.meta_path.clear()
         sys.path.clear()
         if "namespace" in spec:
@@ -367,4 +375,5 @@ def main(arguments: list[str]) -> None:
             view.assemble(spec)
         confine.confine(None, _CAPABILITIES, memory=MEMORY, file_size=-1, files=FILES)
         _run(spec, lib)
+    os.write(2, nursery.DONE)
     os._exit(0)

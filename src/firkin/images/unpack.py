@@ -15,7 +15,6 @@ import fcntl
 import functools
 import importlib.util
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -24,8 +23,7 @@ import msgspec
 
 import firkin
 from firkin import errdefs
-from firkin.images import nursery, worker
-from firkin.linux import syscalls
+from firkin.linux import nursery, pidfd, syscalls
 
 _PIPE = 1 << 20
 _REPORT_LIMIT = 64 << 20
@@ -77,7 +75,7 @@ def _import_paths() -> tuple[str, ...]:
 
 @functools.cache
 def _nursery() -> nursery.Nursery:
-    return nursery.Nursery(_import_paths())
+    return nursery.Nursery("firkin.images.worker", _import_paths())
 
 
 def _close(fds: Sequence[int]) -> None:
@@ -130,7 +128,7 @@ class _Process:
         while data := os.read(self._stderr, 8000):
             text = (text + data)[:8000]
         self.wait()
-        if text.endswith(worker.DONE):
+        if text.endswith(nursery.DONE):
             return ""
         said = text.decode("utf-8", "replace").strip()
         return said or "the unpack worker was ended by a signal"
@@ -138,7 +136,7 @@ class _Process:
     def wait(self) -> None:
         """Until it has ended."""
         if self._pidfd >= 0:
-            select.select([self._pidfd], [], [])
+            pidfd.wait_blocking(self._pidfd)
 
     def kill(self) -> None:
         if self._pidfd >= 0:
@@ -240,11 +238,10 @@ class Extraction:
         """End of input: returns the report. Raises ``InvalidParameter`` naming the bad entry."""
         self._process.end_input()
         report = bytearray()
-        while select.select([self._process.stdout], [], [])[0]:
-            data = os.read(self._process.stdout, _PIPE)
-            if not data or len(report) > _REPORT_LIMIT:
-                break
+        while data := os.read(self._process.stdout, _PIPE):
             report += data
+            if len(report) > _REPORT_LIMIT:
+                break
         if failure := self._process.failure():
             kind = errdefs.System if "disk is full" in failure else errdefs.InvalidParameter
             raise kind(f"cannot unpack the layer: {failure}")

@@ -1,6 +1,6 @@
 """The confined worker: everything that parses the bytes of a layer happens in this process.
 
-Forked by :func:`serve`, which ``firkin.images.nursery`` runs, for ``firkin.images.unpack``; one
+Forked by :func:`serve`, which ``firkin.linux.nursery`` runs, for ``firkin.images.unpack``; one
 process per layer, in one of two modes:
 
 ``inflate KIND``
@@ -41,12 +41,11 @@ import locale
 import os
 import shutil
 import signal
-import socket
 import stat
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from firkin.linux import confine, libarchive, treesize
+from firkin.linux import confine, libarchive, nursery, treesize
 
 BLOCK = 1 << 20
 MEMORY = 1 << 30
@@ -371,64 +370,19 @@ def _report(report: dict[str, Any]) -> None:
         data = data[os.write(1, data) :]
 
 
-DONE = b"\0"
-"""What a worker that did its work writes to standard error at its end."""
-
-
 def _fail(text: str) -> NoReturn:
     os.write(2, text.encode("utf-8", "backslashreplace")[:4000])
     os._exit(1)
 
 
 def serve() -> None:
-    """Fork a worker for each request that comes by standard input, a socket, until it ends.
-
-    A request is the worker's arguments as JSON, with the descriptors of its standard streams and of
-    the socket that its pidfd is sent to.
-    """
-    control = socket.socket(fileno=0)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for workers
+    """Be the parent of workers: ``firkin.linux.nursery``."""
     for kind in ("gzip", "zstd"):
         _decompressor(kind)
     libarchive.Libarchive()
     confine.last_capability()
     confine.cut_off()
-    while True:
-        data, fds, _, _ = socket.recv_fds(control, 1 << 16, 4)
-        if not data:
-            return
-        try:
-            _spawn(json.loads(data), fds)
-        except OSError as error:
-            os.write(fds[3], str(error.strerror).encode())
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-
-def _spawn(arguments: list[str], fds: list[int]) -> None:
-    held, go = os.pipe()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.close(go)
-                os.setsid()
-                for number, fd in enumerate(fds[:3]):
-                    os.dup2(fd, number)
-                os.read(held, 1)  # until its pidfd is known, it must not end
-                main(arguments)
-            finally:
-                os._exit(1)
-        pidfd = os.pidfd_open(pid)
-        try:
-            with socket.socket(fileno=os.dup(fds[3])) as reply:
-                socket.send_fds(reply, [b"p"], [pidfd])
-        finally:
-            os.close(pidfd)
-    finally:
-        os.close(go)
-        os.close(held)
+    nursery.serve(main)
 
 
 def main(arguments: list[str]) -> None:
@@ -461,5 +415,5 @@ def main(arguments: list[str]) -> None:
             _fail(_reason(error.errno or 0, str(error).encode()))
     except Exception as error:
         _fail(f"{type(error).__name__}: {error}")
-    os.write(2, DONE)
+    os.write(2, nursery.DONE)
     os._exit(0)

@@ -57,6 +57,14 @@ def send(fd: int, number: int) -> bool:
     return True
 
 
+def wait_blocking(fd: int) -> None:
+    """Block until the process has ended; for worker threads. Any descriptor will do: select(2)
+    takes those below 1024 only."""
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    poller.poll()
+
+
 async def wait(fd: int) -> None:
     """Wait until the process behind ``fd`` ends."""
     loop = asyncio.get_running_loop()
