@@ -170,11 +170,15 @@ class Forwarder:
             await asyncio.wait_for(self._hurry.wait(), pause)
             self._hurry.clear()
 
-    async def tend(self, reopen: Callable[[], None]) -> None:
-        """Rotate the spool when it is time, and remove what is not needed any more."""
+    async def tend(self, reopen: Callable[[], None], hold: Callable[[], None]) -> None:
+        """Rotate the spool when it is time, and remove what is not needed any more.
+
+        ``reopen`` tells the monitor to do so; ``hold`` is called, in a thread, before anything is
+        removed.
+        """
         if self._over:
             return
-        lost = await self._worker.run(self._tend, reopen)
+        lost = await self._worker.run(self._tend, reopen, hold)
         if lost:
             self._report("log_drop", {"driver": self._driver.name, "bytes": str(lost)})
 
@@ -237,7 +241,7 @@ class Forwarder:
         """All is forwarded and the monitor is gone: the spool starts over."""
         segments = self._store.segments()
         for segment in segments:
-            spool.remove(segment)
+            self._store.remove(segment)
         self._position.segment += bool(segments)
         self._position.offset = 0
         self._store.save(self._position)
@@ -263,15 +267,17 @@ class Forwarder:
         self._store.save(self._position)
         return lost
 
-    def _tend(self, reopen: Callable[[], None]) -> int:
+    def _tend(self, reopen: Callable[[], None], hold: Callable[[], None]) -> int:
         segments = self._store.segments()
-        live = segments[-1] if segments and segments[-1].live else None
-        if live is None:
-            if segments:
-                reopen()
-        elif self._limits.size and live.size > self._limits.size:
-            self._store.rotate()
-            reopen()
+        if not segments:
+            return 0
+        live = segments[-1]
+        due = not live.live or bool(self._limits.size and live.size > self._limits.size)
+        if not due:
+            self._store.link()
+        elif not self._store.renew(reopen):
+            return 0
+        hold()
         lost = spool.prune(self._store, self._limits, self._position.segment)
         if lost:
             self._position = self._store.position()

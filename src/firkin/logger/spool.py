@@ -1,10 +1,10 @@
 """The files that a container's monitor writes, and their rotation.
 
-The monitor writes ``container.log``, the *live* segment. To rotate, it is renamed to
-``container.log.N`` and the monitor is told to reopen: until it does it goes on in the renamed file,
-and then makes a new live segment, so no byte falls between. N counts up, so a segment's number
-never changes; a live segment has the next one. An engine that is killed after the rename finds no
-live segment and tells the monitor again.
+The monitor writes ``container.log``, the *live* segment. The engine gives that a second name,
+``container.log.N``, and, to rotate, tells the monitor to reopen: it renames a new file over the
+first name, so no byte falls between, and there is a live segment at any moment. The monitor does
+the same by itself each time it has written as much as it was started with as a guard; what it has
+written stays by its second name then too. N counts up, so a segment's number never changes.
 
 How far a forwarder has come is kept in ``log.position``: (segment, offset) and the logger's state.
 It says which number the live segment has when there are no others.
@@ -16,22 +16,27 @@ import contextlib
 import os
 import re
 import shutil
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 from isal import igzip
 
+_PATIENT, _LOOK = 2.0, 0.005  # seconds, for a monitor to reopen and between two looks
 _ROTATED = re.compile(r"container\.log\.(\d{1,9})(\.gz)?")
 
 
 class Segment(NamedTuple):
-    """A file of the spool. ``size`` is in bytes on disk."""
+    """A file of the spool. ``size`` is in bytes on disk; ``linked`` is one that is live and has the
+    name of its number too."""
 
     number: int
     path: str
     size: int
     live: bool
     compressed: bool
+    linked: bool = False
 
 
 class Position(msgspec.Struct, kw_only=True):
@@ -53,6 +58,7 @@ class Spool:
     def segments(self) -> list[Segment]:
         """The oldest first, the live one last."""
         found: dict[int, Segment] = {}
+        inodes: dict[int, int] = {}
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self.directory):
                 match = _ROTATED.fullmatch(entry.name)
@@ -64,11 +70,17 @@ class Spool:
                 with contextlib.suppress(FileNotFoundError):
                     size = entry.stat().st_size
                     found[number] = Segment(number, entry.path, size, False, compressed)
+                    inodes[number] = entry.inode()
         segments = [found[number] for number in sorted(found)]
         with contextlib.suppress(FileNotFoundError):
-            size = os.stat(self.live_path).st_size
+            status = os.stat(self.live_path)
             number = segments[-1].number + 1 if segments else self.position().segment
-            segments.append(Segment(number, self.live_path, size, True, False))
+            linked = inodes.get(number - 1) == status.st_ino
+            if linked:
+                segments.pop()
+                number -= 1
+            live = Segment(number, self.live_path, status.st_size, True, False, linked)
+            segments.append(live)
         return segments
 
     def position(self) -> Position:
@@ -86,11 +98,41 @@ class Spool:
             file.write(msgspec.json.encode(position))
         os.rename(fresh, self._position_path)
 
-    def rotate(self) -> None:
-        """End the live segment; the monitor is to be told to reopen after that."""
+    def link(self) -> None:
+        """Give the live segment the name of its number too, which it keeps when it ends."""
         segments = self.segments()
-        if segments and segments[-1].live:
-            os.rename(self.live_path, f"{self.live_path}.{segments[-1].number}")
+        if segments and segments[-1].live and not segments[-1].linked:
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                os.link(self.live_path, f"{self.live_path}.{segments[-1].number}")
+
+    def rotate(self) -> None:
+        """End the live segment, whose monitor is gone."""
+        self.link()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.live_path)
+
+    def renew(self, reopen: Callable[[], None]) -> bool:
+        """Tell the monitor to ``reopen``; tells whether it has begun a new segment. Blocks.
+
+        Only then is the one before complete.
+        """
+        self.link()
+        before = self._inode()
+        reopen()
+        deadline = time.monotonic() + _PATIENT
+        while (inode := self._inode()) == before or not inode:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK)
+        self.link()
+        return True
+
+    def _inode(self) -> int:
+        """The live segment's; 0 when there is none."""
+        try:
+            return os.stat(self.live_path).st_ino
+        except FileNotFoundError:
+            return 0
 
     def complete(self, number: int) -> bool:
         """Whether nothing will be added to the segment ``number``."""
@@ -109,19 +151,21 @@ class Spool:
     def clear(self) -> None:
         """Remove all segments and start over."""
         for segment in self.segments():
-            remove(segment)
+            self.remove(segment)
+
+    def remove(self, segment: Segment) -> None:
+        """Remove a segment, which may be gone."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(segment.path)
+        if segment.linked:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.live_path}.{segment.number}")
 
     def drop_before(self, number: int) -> None:
         """Remove the rotated segments below ``number``."""
         for segment in self.segments():
             if segment.number < number and not segment.live:
-                remove(segment)
-
-
-def remove(segment: Segment) -> None:
-    """Remove a segment, which may be gone."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(segment.path)
+                self.remove(segment)
 
 
 class Limits(NamedTuple):
@@ -172,7 +216,7 @@ def prune(spool: Spool, limits: Limits, needed_from: int | None = None) -> int:
             if count == 1 and not segment.compressed:
                 kept = cut(segment, limits.rotated)
                 continue
-        remove(segment)
+        spool.remove(segment)
     return lost
 
 

@@ -19,9 +19,10 @@ import asyncio
 import collections
 import os
 import zlib
+from collections.abc import Callable
 
 from firkin.engine import core as engine
-from firkin.engine.containers import logkeeper, logs, model, streams
+from firkin.engine.containers import logfiles, logkeeper, logs, model, streams
 from firkin.linux import tasks
 from firkin.logger import spool
 from firkin.wire import logline, stdcopy
@@ -34,31 +35,35 @@ _PACKETS = 1 << 16
 class Past:
     """A container's log as it is at one moment, opened; of the spool, also what comes after."""
 
-    def __init__(self, json: list[str], home: str, position: spool.Position | None) -> None:
-        """``json`` are the files that hold what is before ``position`` in the spool."""
-        self._spool = spool.Spool(home)
-        self._json = logs.Files(json)
-        self._sizes = [os.fstat(fd).st_size for fd in self._json.fds]
-        segments = self._spool.segments()
-        self._offset = 0
-        if position is not None:
-            segments = [one for one in segments if one.number >= position.segment]
-            if segments and segments[0].number == position.segment:
-                self._offset = position.offset
-        self._files = logs.Files([segment.path for segment in segments])
+    def __init__(
+        self, json: Callable[[], list[str]] | None, home: str, position: spool.Position | None
+    ) -> None:
+        """``json`` lists the files that hold what is before ``position`` in the spool."""
+        store = spool.Spool(home)
+        first = 0 if position is None else position.segment
+
+        def listing() -> list[str]:
+            return [segment.path for segment in store.segments() if segment.number >= first]
+
+        self._json = logfiles.Files("", json or list, follows=False)
+        self._sizes = [os.fstat(file.text()).st_size for file in self._json.files]
+        self.log = logfiles.Files(store.live_path, listing, follows=True)
+        if position is not None and any(one.number == first for one in store.segments()):
+            self.log.seek(0, position.offset)
         self._rest = b""
 
     async def delivered(self) -> list[logline.Line]:
         """The next lines of the JSON files; empty at their end."""
-        while self._json.fds:
+        while self._sizes:
+            fd = self._json.files[0].text()
             size = min(_PIECE, self._sizes[0])
-            data = await asyncio.to_thread(os.read, self._json.fds[0], size) if size else b""
+            data = await asyncio.to_thread(os.read, fd, size) if size else b""
             self._sizes[0] -= len(data)
             lines, self._rest = logline.split(self._rest + data)
             if found := [line for line in map(logline.parse_json, lines) if line is not None]:
                 return found
             if not data:
-                self._json.drop_first()
+                self._json.seek(1, 0)
                 del self._sizes[0]
                 self._rest = b""
         return []
@@ -66,30 +71,17 @@ class Past:
     async def more(self) -> list[logline.Line]:
         """The next records of the spool; empty at its present end."""
         while True:
-            while self._files.fds:
-                data = await asyncio.to_thread(os.pread, self._files.fds[0], _PIECE, self._offset)
-                self._offset += len(data)
-                lines, self._rest = logline.split(self._rest + data)
-                if found := [line for line in map(logline.parse, lines) if line is not None]:
-                    return found
-                if data:
-                    continue
-                if len(self._files.fds) == 1:
-                    break
-                self._files.drop_first()
-                self._offset, self._rest = 0, b""
-            paths = [segment.path for segment in self._spool.segments()]
-            further = logs.newer(self._files.fds[-1], paths) if self._files.fds else paths
-            if not further:
+            data, begins = await asyncio.to_thread(self.log.piece, _PIECE)
+            lines, self._rest = logline.split(data if begins else self._rest + data)
+            if found := [line for line in map(logline.parse, lines) if line is not None]:
+                return found
+            if not data:
                 return []
-            opened = await asyncio.to_thread(logs.Files, further)
-            self._files.fds += opened.fds
-            opened.fds = []
 
     def close(self) -> None:
         """Close the files."""
         self._json.close()
-        self._files.close()
+        self.log.close()
 
 
 async def past(core: engine.Core, container: model.Container) -> Past | None:
@@ -97,11 +89,12 @@ async def past(core: engine.Core, container: model.Container) -> Past | None:
     if not logkeeper.readable(container):
         return None
     home = core.home(container.id)
-    if not logkeeper.files(core, container)[1]:
-        return await asyncio.to_thread(Past, [], home, None)
+    _, listing, json = logkeeper.files(core, container)
+    if not json:
+        return await asyncio.to_thread(Past, None, home, None)
 
     def consistent(position: spool.Position) -> Past:
-        return Past(logkeeper.files(core, container)[0], home, position)
+        return Past(listing, home, position)
 
     while True:
         if (forwarder := core.logs.forwarder_of(container)) is not None:
@@ -187,26 +180,25 @@ async def tell(
         session.release(0)
         return
     teller = _Teller(client, raw=session.raw, stdout=stdout, stderr=stderr)
-    changed = asyncio.Event()
-    handle = logs.watch(core, [core.log_path(container.id)], changed)
+    watch = logs.Watch(core, core.log_path(container.id))
     helpers = tasks.Tasks(f"attach to {container.short}")
     first = helpers.spawn_quiet(session.first(), "first packet")
     try:
         while lines := await said.delivered():
             await teller.tell(lines)
         while True:
-            changed.clear()
+            watch.changed.clear()
+            watch.on(said.log.files)
             last = first.done()
             while lines := await said.more():
                 await teller.tell(lines)
             if last:
                 break
-            change = helpers.spawn_quiet(changed.wait(), "log")
+            change = helpers.spawn_quiet(watch.changed.wait(), "log")
             await asyncio.wait({first, change}, return_when=asyncio.FIRST_COMPLETED)
             change.cancel()
         sent = first.result()
     finally:
         await helpers.close()
-        if handle is not None:
-            core.watcher.unwatch(handle)
+        watch.leave()
     session.release(0 if sent is None else teller.since(*sent))

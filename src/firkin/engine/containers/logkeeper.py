@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, model
+from firkin.engine.containers import emit, logfiles, model
 from firkin.linux import inotify
 from firkin.logger import forwarder, logger, options, spool
 from firkin.logger.drivers import jsonfile, local
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 NONE = "none"
 _PERIOD = 2.0  # seconds between two looks at the sizes of the logs
+_BUSY = 0.2  # the same while there are some that grow fast
 _LEAVE = 1.0  # seconds that it waits for the end of a forwarder that is given up
 _DRAIN = 5.0  # seconds that a removal waits for the last entries to be delivered
 _QUEUE = spool.Limits(4 << 20, 1 << 20, False)  # a spool that is emptied as it is forwarded
@@ -52,6 +54,8 @@ class Logs:
         self._drivers = dict(drivers)
         self._broken = dict(broken)
         self._forwarding: dict[str, _Forwarding] = {}
+        self._followers: dict[str, set[logfiles.Files]] = {}
+        self._ended: set[str] = set()
         self._tending: asyncio.Task[None] | None = None
 
     def names(self) -> list[str]:
@@ -102,8 +106,7 @@ class Logs:
         config = container.record.host.log_config
         if config.type == NONE:
             return
-        if self._tending is None or self._tending.done():
-            self._tending = core.tasks.spawn(self._tend(core), "rotation of logs")
+        self._tend_from_now_on(core)
         if config.type == local.NAME:
             return
         await self._stop(container)
@@ -135,6 +138,27 @@ class Logs:
             self._run(core, container, forwarding), f"log of {container.short}"
         )
 
+    def _tend_from_now_on(self, core: engine.Core) -> None:
+        if self._tending is None or self._tending.done():
+            self._tending = core.tasks.spawn(self._tend(core), "rotation of logs")
+
+    @contextlib.contextmanager
+    def following(self, container: model.Container, files: logfiles.Files) -> Iterator[None]:
+        """While somebody follows the log, segments are not removed before ``files`` has them."""
+        followers = self._followers.setdefault(container.id, set())
+        followers.add(files)
+        try:
+            yield
+        finally:
+            followers.discard(files)
+            if not followers and self._followers.get(container.id) is followers:
+                del self._followers[container.id]
+
+    def _hold(self, container_id: str) -> None:
+        """Let those who follow a log have what there is now. Blocks."""
+        for files in list(self._followers.get(container_id, ())):
+            files.extend()
+
     async def _run(
         self, core: engine.Core, container: model.Container, forwarding: _Forwarding
     ) -> None:
@@ -147,11 +171,13 @@ class Logs:
 
     def started(self, core: engine.Core, container: model.Container) -> None:
         """The container's monitor has made its log file."""
+        spool.Spool(core.home(container.id)).link()
         if (forwarding := self._forwarding.get(container.id)) is not None:
             _watch(core, forwarding)
 
     def ended(self, container: model.Container) -> None:
         """The container has ended: the forwarder ends when it has delivered all."""
+        self._ended.add(container.id)
         if (forwarding := self._forwarding.get(container.id)) is not None:
             forwarding.forwarder.end()
 
@@ -159,6 +185,8 @@ class Logs:
         """A new engine has found the container: go on where the one before was."""
         config = container.record.host.log_config
         if not container.running and config.type in (NONE, local.NAME):
+            self._ended.add(container.id)
+            self._tend_from_now_on(core)
             return
         if not container.running and not spool.Spool(core.home(container.id)).segments():
             return
@@ -167,11 +195,13 @@ class Logs:
         if not container.running:
             self.ended(container)
 
-    async def settle(self, container: model.Container, seconds: float = 2.0) -> None:
-        """Let what is written by now get to the driver, for at most ``seconds``."""
+    async def settle(self, container: model.Container, seconds: float = 2.0) -> bool:
+        """Let what is written by now get to the driver, for at most ``seconds``; tells whether it
+        has, or will not."""
         forwarding = self._forwarding.get(container.id)
-        if forwarding is not None and not forwarding.forwarder.failing:
-            await forwarding.forwarder.settle(seconds)
+        if forwarding is None or forwarding.forwarder.failing:
+            return True
+        return await forwarding.forwarder.settle(seconds)
 
     def forwarder_of(self, container: model.Container) -> forwarder.Forwarder | None:
         """What forwards the container's log, if anything does now."""
@@ -199,38 +229,43 @@ class Logs:
 
     async def _tend(self, core: engine.Core) -> None:
         """Rotate what has grown, and look after monitors that were not told to reopen."""
+        due: list[str] = []
         while True:
-            await asyncio.sleep(_PERIOD)
-            due = await asyncio.to_thread(_due, _looked_after(core))
+            await asyncio.sleep(_BUSY if due else _PERIOD)
+            due = await asyncio.to_thread(_due, self._looked_after(core))
             for container_id in due:
                 container = core.containers.find(container_id)
-                if container is None or not container.running:
+                if container is None:
                     continue
-                bundle = core.bundle(container_id)
+                bundle = core.bundle(container_id) if container.running else ""
+                hold = functools.partial(self._hold, container_id)
                 if (forwarding := self._forwarding.get(container_id)) is None:
                     store = spool.Spool(core.home(container_id))
                     limits = _limits(container.record.host.log_config)
-                    await asyncio.to_thread(_rotate, store, limits, bundle)
-                elif forwarding.tending is None or forwarding.tending.done():
+                    await asyncio.to_thread(_rotate, store, limits, bundle, hold)
+                elif bundle and (forwarding.tending is None or forwarding.tending.done()):
                     forwarding.tending = core.tasks.spawn(
-                        _tend_forwarding(core, forwarding, bundle), f"rotation {container_id[:12]}"
+                        _tend_forwarding(core, forwarding, bundle, hold),
+                        f"rotation {container_id[:12]}",
                     )
 
-
-def _looked_after(core: engine.Core) -> list[tuple[str, str, int]]:
-    return [
-        (container.id, core.log_path(container.id), _limits(container.record.host.log_config).size)
-        for container in core.containers
-        if container.running and container.record.host.log_config.type != NONE
-    ]
+    def _looked_after(self, core: engine.Core) -> list[tuple[str, str, int]]:
+        """Id, live segment and its limit of the logs that grow, or have just ended."""
+        ended, self._ended = self._ended, set()
+        return [
+            (one.id, core.log_path(one.id), _limits(one.record.host.log_config).size)
+            for one in core.containers
+            if (one.running or one.id in ended) and one.record.host.log_config.type != NONE
+        ]
 
 
 def _due(logs: list[tuple[str, str, int]]) -> list[str]:
-    """Those whose live segment is too long, or missing."""
+    """Those whose live segment is too long, has no second name, or is missing."""
     found = []
     for container_id, path, size in logs:
         try:
-            if size and os.stat(path).st_size > size:
+            status = os.stat(path)
+            if size and (status.st_size > size or status.st_nlink < 2):
                 found.append(container_id)
         except FileNotFoundError:
             found.append(container_id)
@@ -242,9 +277,18 @@ def _reopen(bundle: str) -> None:
         conmon.reopen_log(bundle)
 
 
-def _rotate(store: spool.Spool, limits: spool.Limits, bundle: str) -> None:
-    store.rotate()
-    _reopen(bundle)
+def _rotate(
+    store: spool.Spool, limits: spool.Limits, bundle: str, hold: Callable[[], None]
+) -> None:
+    """See to the live segment; ``bundle`` is its monitor's, "" when that is gone. Blocks."""
+    live = store.segments()[-1:]
+    if live and live[0].live and live[0].size <= limits.size:
+        store.link()
+    elif not bundle:
+        store.rotate()
+    elif not store.renew(functools.partial(_reopen, bundle)):
+        return
+    hold()
     spool.prune(store, limits)
     if limits.compress:
         rotated = [segment for segment in store.segments() if not segment.live]
@@ -253,8 +297,10 @@ def _rotate(store: spool.Spool, limits: spool.Limits, bundle: str) -> None:
                 store.compress(segment)
 
 
-async def _tend_forwarding(core: engine.Core, forwarding: _Forwarding, bundle: str) -> None:
-    await forwarding.forwarder.tend(lambda: _reopen(bundle))
+async def _tend_forwarding(
+    core: engine.Core, forwarding: _Forwarding, bundle: str, hold: Callable[[], None]
+) -> None:
+    await forwarding.forwarder.tend(lambda: _reopen(bundle), hold)
     _unwatch(core, forwarding)
     for _ in range(100):
         if _watch(core, forwarding):
@@ -338,9 +384,14 @@ def readable(container: model.Container) -> bool:
     return config.type == jsonfile.NAME or (config.type != NONE and _keeps(config))
 
 
-def files(core: engine.Core, container: model.Container) -> tuple[list[str], bool]:
-    """The files that ``logs`` reads, the oldest first; and whether they hold JSON."""
+def files(
+    core: engine.Core, container: model.Container
+) -> tuple[str, Callable[[], list[str]], bool]:
+    """The file that grows of those that ``logs`` reads, what lists them all, the oldest first, and
+    whether they hold JSON."""
     home = core.home(container.id)
     if container.record.host.log_config.type == jsonfile.NAME:
-        return jsonfile.files(home, container.id), True
-    return [segment.path for segment in spool.Spool(home).segments()], False
+        newest = jsonfile.path_of(home, container.id)
+        return newest, functools.partial(jsonfile.files, home, container.id), True
+    store = spool.Spool(home)
+    return store.live_path, lambda: [segment.path for segment in store.segments()], False

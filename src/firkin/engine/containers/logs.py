@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
-from isal import igzip
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import logkeeper, model
+from firkin.engine.containers import logfiles, logkeeper, model
 from firkin.linux import inotify
 from firkin.logger import options as attributes
 from firkin.wire import logline, stdcopy
 
 _CHUNK = 1 << 18
 _POLL = 1.0
-_MOST_FILES = 64
-"""How many of the newest files are read."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,16 +51,17 @@ def check(container: model.Container, options: Options) -> None:
         )
 
 
-def _tail(fds: list[int], count: int, *, parts: bool) -> tuple[int, int]:
-    """Where the last ``count`` lines of the files ``fds`` begin: which of them, and the offset.
+def _tail(log: logfiles.Files, count: int, *, parts: bool) -> tuple[int, int]:
+    """Where the last ``count`` lines of a log begin: in which of its files, and the offset.
 
     With ``parts`` a line may be logged in parts, and ends with its last one.
     """
-    for index in range(len(fds) - 1, -1, -1):
-        found, offset = _tail_of(fds[index], count, parts=parts)
-        if found > count:
-            return index, offset
-        count -= found
+    with log.lock:
+        for index in range(len(log.files) - 1, -1, -1):
+            found, offset = _tail_of(log.files[index].text(), count, parts=parts)
+            if found > count:
+                return index, offset
+            count -= found
     return 0, 0
 
 
@@ -170,57 +167,6 @@ class Formatter:
         return b"".join(out)
 
 
-class Files:
-    """The files of one log, opened, the oldest first; the last may still grow."""
-
-    def __init__(self, paths: list[str]) -> None:
-        """Open them. Those that rotation takes meanwhile are left out."""
-        self.fds: list[int] = []
-        try:
-            for path in paths[-_MOST_FILES:]:
-                with contextlib.suppress(FileNotFoundError):  # rotation has taken it meanwhile
-                    self.fds.append(_open(path))
-        except BaseException:
-            self.close()
-            raise
-
-    def drop_first(self) -> None:
-        """Close the oldest."""
-        os.close(self.fds.pop(0))
-
-    def close(self) -> None:
-        """Close all."""
-        for fd in self.fds:
-            os.close(fd)
-        self.fds.clear()
-
-    __del__ = close  # a cancelled caller never gets what a thread opens for it
-
-
-def _open(path: str) -> int:
-    """A descriptor of the file's text; of an unnamed copy when it is compressed."""
-    if not path.endswith(".gz"):
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    fd = os.open(os.path.dirname(path), os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    try:
-        with igzip.open(path, "rb") as source, open(fd, "wb", closefd=False) as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def newer(fd: int, paths: list[str]) -> list[str]:
-    """The files that came after the one behind ``fd``, when it is not the last any more."""
-    inode = os.fstat(fd).st_ino
-    for index, path in enumerate(paths):
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == inode:
-                return paths[index + 1 :]
-    return paths[-1:]  # it has been compressed or removed: what there is now is newer
-
-
 async def read(
     core: engine.Core, container: model.Container, options: Options, *, raw: bool = False
 ) -> AsyncIterator[bytes]:
@@ -232,63 +178,75 @@ async def read(
     if options.details:
         chosen = attributes.attributes(logkeeper.info(core, container))
         details = ",".join(f"{k}={v}" for k, v in sorted(chosen.items())).encode() + b" "
-    await core.logs.settle(container)
-    paths, json = logkeeper.files(core, container)
+    live, listing, json = logkeeper.files(core, container)
+    if json:
+        await core.logs.settle(container)
     parse = logline.parse_json if json else logline.parse
     formatter = Formatter(options, parse, raw=raw or container.record.config.tty, details=details)
-    files = await asyncio.to_thread(Files, paths)
-    changed = asyncio.Event()
-    handle: tuple[int, int] | None = None
-    try:
-        offset = 0
+    log = await asyncio.to_thread(logfiles.Files, live, listing, follows=options.follow)
+    with contextlib.ExitStack() as held:
+        held.callback(log.close)
+        if options.follow:
+            held.enter_context(core.logs.following(container, log))
         if options.tail >= 0:
-            index, offset = await asyncio.to_thread(_tail, files.fds, options.tail, parts=not json)
-            for _ in range(index):
-                files.drop_first()
-        rest = b""
+            log.seek(*await asyncio.to_thread(_tail, log, options.tail, parts=not json))
+        watch = held.enter_context(Watch(core, live))
+        rest, complete = b"", False
         while True:
-            changed.clear()
-            live = options.follow and container.running
-            if live and handle is None:
-                handle = watch(core, paths, changed)
-            while files.fds:
-                while data := await asyncio.to_thread(os.pread, files.fds[0], _CHUNK, offset):
-                    offset += len(data)
-                    lines, rest = logline.split(rest + data)
-                    if out := formatter.format(lines):
-                        yield out
-                    if formatter.past_until:
-                        return
-                if len(files.fds) == 1:
+            watch.changed.clear()
+            last_round = complete or not options.follow
+            if not last_round:
+                watch.on(log.files)
+            while True:
+                data, begins = await asyncio.to_thread(log.piece, _CHUNK)
+                if not data:
                     break
-                files.drop_first()
-                offset, rest = 0, b""
-            if not live:
+                lines, rest = logline.split(data if begins else rest + data)
+                if out := formatter.format(lines):
+                    yield out
+                if formatter.past_until:
+                    return
+            if last_round:
                 return
-            await _change_or_end(container, changed)
-            if not container.running:
-                await core.logs.settle(container)
-            paths, _ = logkeeper.files(core, container)
-            further = newer(files.fds[-1], paths) if files.fds else paths
-            if further:
-                more = await asyncio.to_thread(Files, further)
-                files.fds += more.fds
-                more.fds = []
-                if handle is not None:
-                    core.watcher.unwatch(handle)
-                    handle = None
-    finally:
+            running = container.running
+            if running:
+                await _change_or_end(container, watch.changed)
+            complete = not (running or container.running) and (
+                not json or await core.logs.settle(container)
+            )
+            await asyncio.to_thread(log.extend)
+
+
+class Watch:
+    """Tells, by ``changed``, when the newest file of a log, at the path ``live``, grows."""
+
+    def __init__(self, core: engine.Core, live: str) -> None:
+        self._watcher = core.watcher
+        self._live = live
+        self._handle: tuple[int, int] | None = None
+        self._file: logfiles.File | None = None
+        self.changed = asyncio.Event()
+
+    def on(self, files: list[logfiles.File]) -> None:
+        """Watch the newest of these files, the last."""
+        newest = files[-1] if files else None
+        if newest is not None and newest is not self._file:
+            self.leave()
+            with contextlib.suppress(OSError):  # it is looked at now and then
+                self._handle = self._watcher.watch(self._live, inotify.MODIFY, self.changed.set)
+                self._file = newest
+
+    def leave(self) -> None:
+        """Watch no more."""
+        handle, self._handle, self._file = self._handle, None, None
         if handle is not None:
-            core.watcher.unwatch(handle)
-        files.close()
+            self._watcher.unwatch(handle)
 
+    def __enter__(self) -> Watch:
+        return self
 
-def watch(core: engine.Core, paths: list[str], changed: asyncio.Event) -> tuple[int, int] | None:
-    """Have ``changed`` set when the last of the files changes; ``None`` when it is not there."""
-    try:
-        return core.watcher.watch(paths[-1], inotify.MODIFY, changed.set) if paths else None
-    except OSError:
-        return None
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
 
 async def _change_or_end(container: model.Container, changed: asyncio.Event) -> None:

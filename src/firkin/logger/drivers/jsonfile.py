@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,7 @@ from firkin import errdefs
 from firkin.logger import logger, options
 
 NAME = "json-file"
+_OLDER = re.compile(r"(?:\.(\d{1,9}))?(\.gz)?")
 
 
 def path_of(directory: str, container_id: str) -> str:
@@ -135,15 +137,13 @@ class Files:
 
 def files(directory: str, container_id: str) -> list[str]:
     """The files of a container's log, the oldest first."""
-    newest = path_of(directory, container_id)
-    found = [newest] if os.path.exists(newest) else []
-    number = 1
-    while True:
-        older = f"{newest}.{number}"
-        if os.path.exists(older):
-            found.append(older)
-        elif os.path.exists(older + ".gz"):
-            found.append(older + ".gz")
-        else:
-            return found[::-1]
-        number += 1
+    newest = os.path.basename(path_of(directory, container_id))
+    found: dict[int, str] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            match = _OLDER.fullmatch(name.removeprefix(newest))
+            if name.startswith(newest) and match is not None:
+                number = int(match[1] or 0)
+                if not (match[2] and number in found):  # the original is there still
+                    found[number] = os.path.join(directory, name)
+    return [found[number] for number in sorted(found, reverse=True)]
