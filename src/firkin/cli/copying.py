@@ -305,11 +305,14 @@ class Unpacker:
             return
         if self._owners and hasattr(os, "lchown"):
             os.lchown(path, member.uid, member.gid)
-        if not member.issym():
-            _set_attributes(path, member)
-            if not member.isdir():
-                os.chmod(path, member.mode & 0o7777)
+        if member.issym():
+            if os.utime in os.supports_follow_symlinks:
                 _set_times(path, member)
+            return
+        _set_attributes(path, member)
+        if not member.isdir():
+            os.chmod(path, member.mode & 0o7777)
+            _set_times(path, member)
 
     def _make_way(self, path: str, member: tarfile.TarInfo) -> None:
         try:
@@ -328,7 +331,8 @@ class Unpacker:
 def _set_times(path: str, member: tarfile.TarInfo) -> None:
     seconds, _, fraction = member.pax_headers.get("mtime", str(member.mtime)).partition(".")
     nanoseconds = int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
-    os.utime(path, ns=(nanoseconds, nanoseconds))
+    follow = os.utime not in os.supports_follow_symlinks
+    os.utime(path, ns=(nanoseconds, nanoseconds), follow_symlinks=follow)
 
 
 def _set_attributes(path: str, member: tarfile.TarInfo) -> None:

@@ -6,6 +6,7 @@ use the verbs, and the verbs use them: here stands what the verbs ask of each.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from firkin.builder import service as builds
 from firkin.engine import config, host, secretstore
-from firkin.engine.containers import model, registry, sessions
+from firkin.engine.containers import logfiles, model, registry, sessions
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import inotify, sampler, tasks
@@ -87,8 +88,14 @@ class Logs(Protocol):
     async def resume(self, core: Core, container: model.Container) -> None:
         """A new engine has found it."""
 
-    async def settle(self, container: model.Container) -> None:
-        """Let what is written by now get to the driver, for a moment at most."""
+    async def settle(self, container: model.Container) -> bool:
+        """Let what is written by now get to the driver, for a moment at most; tells whether it has,
+        or will not."""
+
+    def following(
+        self, container: model.Container, files: logfiles.Files
+    ) -> contextlib.AbstractContextManager[None]:
+        """While somebody follows the log, nothing is removed before ``files`` has it."""
 
     def forwarder_of(self, container: model.Container) -> forwarder.Forwarder | None:
         """What forwards its log, if anything does now."""
