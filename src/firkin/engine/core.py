@@ -14,7 +14,7 @@ from typing import Protocol
 
 from firkin.builder import service as builds
 from firkin.engine import config, host, secretstore
-from firkin.engine.containers import logfiles, model, registry, sessions
+from firkin.engine.containers import model, registry, sessions
 from firkin.events import exchange
 from firkin.images import service as images
 from firkin.linux import inotify, sampler, tasks
@@ -64,6 +64,13 @@ class Sampler(Protocol):
         """A sample as JSON every second, until the container is removed."""
 
 
+class Follower(Protocol):
+    """Somebody who reads the files of a log as it grows."""
+
+    def extend(self) -> bool:
+        """Open what came after the last file; tells whether there is anything. Blocks."""
+
+
 class Logs(Protocol):
     """Tends the logs and their drivers: ``firkin.engine.containers.logkeeper``."""
 
@@ -93,7 +100,7 @@ class Logs(Protocol):
         or will not."""
 
     def following(
-        self, container: model.Container, files: logfiles.Files
+        self, container: model.Container, files: Follower
     ) -> contextlib.AbstractContextManager[None]:
         """While somebody follows the log, nothing is removed before ``files`` has it."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, logfiles, model
+from firkin.engine.containers import emit, model
 from firkin.linux import inotify
 from firkin.logger import forwarder, logger, options, spool
 from firkin.logger.drivers import jsonfile, local
@@ -54,7 +54,7 @@ class Logs:
         self._drivers = dict(drivers)
         self._broken = dict(broken)
         self._forwarding: dict[str, _Forwarding] = {}
-        self._followers: dict[str, set[logfiles.Files]] = {}
+        self._followers: dict[str, set[engine.Follower]] = {}
         self._ended: set[str] = set()
         self._tending: asyncio.Task[None] | None = None
 
@@ -143,7 +143,7 @@ class Logs:
             self._tending = core.tasks.spawn(self._tend(core), "rotation of logs")
 
     @contextlib.contextmanager
-    def following(self, container: model.Container, files: logfiles.Files) -> Iterator[None]:
+    def following(self, container: model.Container, files: engine.Follower) -> Iterator[None]:
         """While somebody follows the log, segments are not removed before ``files`` has them."""
         followers = self._followers.setdefault(container.id, set())
         followers.add(files)
