@@ -296,6 +296,16 @@ def driver_changes(vm: Vm) -> None:
     _clean(vm)
 
 
+@check("the journal takes a container's log, and gives it back")
+def journal(vm: Vm) -> None:
+    vm.firkin(
+        "run --name told --log-driver journald --log-opt tag={{.Name}} busybox echo to the journal"
+    )
+    vm.until("journalctl -o cat CONTAINER_NAME=told CONTAINER_TAG=told | grep -qx 'to the journal'")
+    vm.until(f"{FIRKIN} logs told | grep -qx 'to the journal'")
+    vm.firkin("rm told")
+
+
 @check("a published port answers, by rules in a table of our own only")
 def published(vm: Vm) -> None:
     vm.out(
@@ -324,9 +334,16 @@ def reboot(vm: Vm) -> None:
             "'echo began >>/data/log; echo web >index.html; httpd; sleep 100000'"
         )
     vm.firkin("stop -t 0 stopped stopped-always")
+    vm.firkin("network create --subnet 10.77.0.0/24 made")
+    server = "sh -c 'echo from the server >index.html; httpd -f'"
+    vm.firkin(
+        f"run -d --name server --restart always --network made --ip 10.77.0.9 busybox {server}"
+    )
+    vm.firkin("run -d --name asker --restart always --network made busybox sleep 100000")
     vm.boot = vm.machine.reboot(vm.boot)
     vm.until(f"{FIRKIN} version")
-    wanted = {"always": "running", "unless": "running", "plain": "exited", "stopped": "exited",
+    wanted = {"server": "running", "asker": "running",
+              "always": "running", "unless": "running", "plain": "exited", "stopped": "exited",
               "stopped-always": "running", "fails": "running"}  # fmt: skip
     deadline = time.monotonic() + 60
     while (shown := _states(vm)) != wanted and time.monotonic() < deadline:
@@ -336,8 +353,12 @@ def reboot(vm: Vm) -> None:
     expect(began == ["began", "began"], began)
     where = vm.firkin("port always 80").splitlines()[0].rpartition(":")[2]
     vm.until(f"busybox wget -q -O - http://127.0.0.1:{where} | grep -q web", seconds=30)
+    vm.until(f"{FIRKIN} exec asker wget -q -O - http://server | grep -q 'from the server'")
+    address = "{{.NetworkSettings.Networks.made.IPAddress}}"
+    expect(vm.firkin(f"inspect -f '{address}' server") == "10.77.0.9")
     vm.firkin("start plain")
     vm.clear()
+    vm.firkin("network rm made")
 
 
 def _states(vm: Vm) -> dict[str, str]:
