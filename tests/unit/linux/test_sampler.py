@@ -103,9 +103,10 @@ async def test_a_change_during_a_measurement_is_not_missed() -> None:
     place, begun, go = Place(), threading.Event(), threading.Event()
 
     def measure() -> int:
+        size = place.measure()
         begun.set()
         assert go.wait(30)
-        return place.measure()
+        return size
 
     tree = sampler.Tree("tree", measure, False)
     async with asyncio.TaskGroup() as clients:
