@@ -387,6 +387,7 @@ def power_cut(vm: Vm) -> None:
 def integration(vm: Vm) -> None:
     vm.out("systemctl stop firkin.service firkin.socket")
     tests = ("tests/integration/oci/test_runtime.py tests/integration/network/test_reach.py "
-             "tests/integration/faults/test_reboot.py tests/unit/linux")  # fmt: skip
+             "tests/integration/faults/test_reboot.py tests/unit/linux "
+             "tests/integration/storage/test_disk_usage.py")  # fmt: skip
     vm.out(f"cd {CLONE} && scripts/setup --tests && .venv/bin/python -m pytest -q -x {tests}",
            timeout=3600)  # fmt: skip

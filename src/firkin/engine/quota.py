@@ -189,7 +189,7 @@ class Keeper:
                         now = await self._collect(now, now.limits.quota // _SLACK)
                         if now.left < 0:
                             log.warning("%s", _reason(self._core, now))
-            except errdefs.FirkinError as error:
+            except (errdefs.FirkinError, OSError) as error:
                 log.error("the quota of the data root is not looked after: %s", error)
 
     async def _collect(self, now: State, wanted: int | None) -> State:

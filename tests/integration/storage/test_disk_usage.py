@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import os
+import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 import rig
 import unixhttp
+from firkin.linux import projectquota
 
 pytestmark = pytest.mark.root
 MIB = 1 << 20
@@ -62,9 +64,7 @@ def _rootfs(*files: tuple[str, bytes]) -> bytes:
 
 
 def _directories(engine: rig.Engine, kind: str) -> list[Path]:
-    """The snapshots of a kind, which the test knows from the database."""
-    import sqlite3
-
+    """The directories of the snapshots of a kind."""
     with sqlite3.connect(f"file:{engine.data}/firkin.db?mode=ro", uri=True) as connection:
         rows = connection.execute("SELECT dir FROM snapshots WHERE kind = ?", (kind,)).fetchall()
     return [engine.data / "snapshots" / str(row[0]) for row in rows]
@@ -186,3 +186,35 @@ def test_a_storm_of_questions_gets_one_answer(engine: rig.Engine) -> None:
     engine.run("rm", "-f", "user")
     one = moment(0)
     assert {moment(n) for n in range(5)} == {one}  # nobody can have changed it
+
+
+def test_the_kernel_counts_where_it_can(tmp_path: Path) -> None:
+    """On a file system with project quotas the figures are the kernel's, and the same."""
+    image, place = tmp_path / "disk", tmp_path / "data"
+    place.mkdir()
+    image.touch()
+    os.truncate(image, 128 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-O", "quota,project", image], check=True)
+    mount = ["mount", "-o", "loop,prjquota", image, place]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this kernel has no project quotas on ext4")
+    engine = rig.Engine(tmp_path, f"fkx{os.getpid()}")
+    try:
+        engine.start()
+        engine.add_busybox()
+        engine.run("run", "-d", "--name", "counted", "-v", "counted:/v", "busybox", "sh", "-c",
+                   "dd if=/dev/urandom of=/f bs=1M count=5; mkdir /d; mv /f /d/g; ln /d/g /h; "
+                   "rm /etc/passwd; dd if=/dev/urandom of=/v/f bs=1M count=7; "
+                   "exec sleep 1000")  # fmt: skip
+        snapshot = _directories(engine, "active")[0]
+        for path in (snapshot, engine.data / "volumes" / "counted" / "_data"):
+            assert rig.settled(lambda path=path: _du(path) > 5 * MIB)
+            used = projectquota.used(str(path))
+            assert used is not None and used.size == _du(path)
+        _near(_df(engine)["DataRoot"]["Size"], _du(engine.data))
+        assert engine.out("ps", "-s", "--format", "{{.Size}}").startswith("5.2")
+        engine.run("rm", "-f", "-v", "counted")
+    finally:
+        engine.end()
+        rig.clear(engine)
+        subprocess.run(["umount", place], check=True)
