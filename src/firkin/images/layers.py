@@ -191,9 +191,9 @@ class Sink:
         self._extraction: unpack.Extraction | None = None
         self._key = ""
         self._claim = owner.room.claim()
-        owner.room.check()
         rebases = owner.snapshots.rebases
         try:
+            owner.room.check()
             if stored is None and resumed is None:
                 self._writer = owner.store.writer()
             if rebases or stored is not None:
