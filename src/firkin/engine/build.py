@@ -132,8 +132,8 @@ def _etc_files(
 ) -> list[mount.Mount]:
     host = subject.record.host
     hostname = subject.record.config.hostname
-    gateway = netmode.host_gateway(endpoints)
-    known = etcfiles.hosts(hostname, "", endpoints, host.extra_hosts or [], gateway)
+    gateways = netmode.host_gateways(endpoints, core.config.host_gateways)
+    known = etcfiles.hosts(hostname, "", endpoints, host.extra_hosts or [], gateways)
     text = ""
     with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8") as file:
         text = file.read()

@@ -56,6 +56,8 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     ip_masq: bool = True
     ip_forward: bool = True
     userland_proxy: bool = True
+    host_gateway_ip: str = ""
+    host_gateway_ips: list[str] = []
     default_network_opts: dict[str, dict[str, str]] = {}
     ip: str = ""
     firewall_rules: str = "/etc/firkin/firewall.nft"
@@ -118,6 +120,11 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
             mtu=self.mtu,
             binding=self.ip,
         )
+
+    @property
+    def host_gateways(self) -> tuple[str, ...]:
+        """What ``host-gateway`` stands for; nothing for each container's own gateway."""
+        return tuple(one for one in (self.host_gateway_ip, *self.host_gateway_ips) if one)
 
     @property
     def policy(self) -> doors.Policy:
@@ -204,6 +211,13 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
                     f"--default-network-opt {driver}=...: use DRIVER=OPTION=VALUE, for example "
                     "bridge=com.docker.network.driver.mtu=1400"
                 )
+        for gateway in self.host_gateways:
+            try:
+                ipaddress.ip_address(gateway)
+            except ValueError:
+                raise errdefs.InvalidParameter(
+                    f"--host-gateway-ip {gateway}: not an IP address"
+                ) from None
         self.bridges().check()
 
 

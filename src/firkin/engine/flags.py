@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--fixed-cidr-v6", metavar="CIDR", help="the same for IPv6")
     add("--default-gateway", metavar="ADDRESS", help="IPv4 gateway of its containers")
     add("--default-gateway-v6", metavar="ADDRESS", help="IPv6 gateway of its containers")
+    add("--host-gateway-ip", action="append", metavar="ADDRESS",
+        help="host-gateway in --add-host (default: the container's gateway)")  # fmt: skip
     add("--icc", type=_boolean, metavar="",
         help="containers on the default bridge reach each other (default true)")  # fmt: skip
     add("--ip-masq", type=_boolean, metavar="",
@@ -154,6 +156,7 @@ _NAMES = {
     "insecure_registry": "insecure-registries",
     "registry_mirror": "registry-mirrors",
     "exec_opt": "exec-opts",
+    "host_gateway_ip": "host-gateway-ips",
     "authorization_plugin": "authorization-plugins",
     **{option.flag.replace("-", "_"): option.key for option in refused.OPTIONS if option.flag},
 }

@@ -61,7 +61,7 @@ def test_addresses_of_both_kinds(tmp_path: pathlib.Path) -> None:
     asked: dict[str, Any] = {
         "bip": "10.225.0.1/24", "fixed-cidr": "10.225.0.64/26", "default-gateway": "10.225.0.9",
         "ipv6": True, "bip6": "fd77:225::1/64", "fixed-cidr-v6": "fd77:225::8000/113",
-        "default-gateway-v6": "fd77:225::9",
+        "default-gateway-v6": "fd77:225::9", "host-gateway-ips": ["10.225.0.1", "fd77:225::1"],
     }  # fmt: skip
     with engine(tmp_path, **asked) as made:
         shown = bridge(made)
@@ -77,6 +77,9 @@ def test_addresses_of_both_kinds(tmp_path: pathlib.Path) -> None:
         assert place["GlobalIPv6Address"].startswith("fd77:225::8")
         assert place["IPv6Gateway"] == "fd77:225::9"
         assert "via 10.225.0.9" in routes(made, "one")
+        known = made.out("run", "--rm", "--add-host", "up:host-gateway", "busybox", "cat",
+                         "/etc/hosts", client=DOCKER)  # fmt: skip
+        assert "10.225.0.1\tup\nfd77:225::1\tup" in known
         assert reaches(made, "one", "10.225.0.1") and reaches(made, "one", "fd77:225::1")
         # The containers stay as they are when the engine comes back without IPv6.
         made.end(9)

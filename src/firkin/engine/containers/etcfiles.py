@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from firkin.types import container, network
@@ -35,12 +35,12 @@ def hosts(
     domainname: str,
     endpoints: Iterable[network.Endpoint],
     extra: list[str],
-    host_gateway: str,
+    host_gateways: Sequence[str],
 ) -> str:
     """The text of /etc/hosts."""
     text = _HOSTS
     for entry in extra:
-        text += extra_host(entry, host_gateway)
+        text += extra_host(entry, host_gateways)
     for endpoint in endpoints:
         text += "".join(own_lines(endpoint, hostname, domainname))
     return text
@@ -125,11 +125,12 @@ def _read(path: str) -> str:
         return ""
 
 
-def extra_host(entry: str, host_gateway: str) -> str:
-    """The line of /etc/hosts for an ``--add-host`` entry ``NAME:ADDRESS``."""
+def extra_host(entry: str, host_gateways: Sequence[str]) -> str:
+    """The lines of /etc/hosts for an ``--add-host`` entry ``NAME:ADDRESS``."""
     name, _, address = entry.partition(":")
     address = address.strip("[]")
-    return f"{host_gateway if address == 'host-gateway' else address}\t{name}\n"
+    addresses = host_gateways if address == "host-gateway" else (address,)
+    return "".join(f"{one}\t{name}\n" for one in addresses)
 
 
 def resolv_conf(

@@ -24,13 +24,20 @@ def network_of(mode: str) -> str:
     return "bridge" if mode in ("", "default") else mode
 
 
-def host_gateway(endpoints: Sequence[network.Endpoint]) -> str:
-    """The address by which a container with these endpoints reaches its host."""
+def host_gateways(
+    endpoints: Sequence[network.Endpoint], given: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The addresses by which a container with these endpoints reaches its host.
+
+    ``given`` are those of the engine's configuration, if it has any.
+    """
+    if given:
+        return tuple(given)
     for version in (4, 6):
         way = publishing.gateway(endpoints, version)
         if way is not None:
-            return way.gateway if version == 4 else way.ipv6_gateway
-    return "127.0.0.1"
+            return (way.gateway if version == 4 else way.ipv6_gateway,)
+    return ("127.0.0.1",)
 
 
 def parse_port(text: str) -> tuple[list[int], str]:

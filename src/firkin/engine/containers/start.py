@@ -259,10 +259,10 @@ def _etc_files(
         hostname = record.config.hostname or core.host.hostname
         host_text = _read("/etc/resolv.conf")
         etcfiles.write(home, "hostname", hostname + "\n")
-        gateway = netmode.host_gateway(endpoints)
+        gateways = netmode.host_gateways(endpoints, core.config.host_gateways)
         if mode == "host":
             text = _read("/etc/hosts") + "".join(
-                etcfiles.extra_host(entry, gateway) for entry in record.host.extra_hosts or []
+                etcfiles.extra_host(entry, gateways) for entry in record.host.extra_hosts or []
             )
         else:
             text = etcfiles.hosts(
@@ -270,7 +270,7 @@ def _etc_files(
                 record.config.domainname,
                 endpoints,
                 record.host.extra_hosts or [],
-                gateway,
+                gateways,
             )
         etcfiles.write(home, "hosts", text)
         etcfiles.write(

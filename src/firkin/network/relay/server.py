@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from firkin.linux import descriptors, netns
+from firkin.linux import confine, descriptors, netns
 from firkin.network.relay import datagrams, protocol, streams
 from firkin.network.relay import poller as pollers
 
@@ -110,6 +110,9 @@ def main() -> None:
     """Serve on the listening socket whose descriptor is the first argument."""
     listener = socket.socket(fileno=int(sys.argv[1]))
     descriptors.take_all()
+    if os.geteuid() == 0:
+        # It is handed bound sockets, and looks whether namespaces are there: no more is needed.
+        confine.keep_capabilities((confine.CAP_DAC_READ_SEARCH,))
     Server(listener).run()
 
 
