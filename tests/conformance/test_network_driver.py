@@ -32,6 +32,7 @@ async def host(directory: Path) -> AsyncIterator[shared.Shared]:
         threads=concurrent.futures.ThreadPoolExecutor(2),
         reserved=lambda network_id: [],
         fresh=lambda network_id: False,
+        check_bridge=lambda bridge: None,
     )
     try:
         yield made

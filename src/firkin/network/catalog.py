@@ -144,7 +144,7 @@ class Catalog:
                 undo.callback(self._creating.discard, stored.id)
                 await driver.start(())
                 if (rules := driver.rules()) is not None:
-                    self._check_bridge(rules.bridge)
+                    self.check_bridge(rules.bridge)
                     undo.push_async_callback(self._firewall.drop_network, rules.bridge)
                     await self._firewall.put_network(rules)
                 await self._db.run(lambda connection: store.put_network(connection, driver.stored))
@@ -153,7 +153,8 @@ class Catalog:
             self.drivers[stored.id] = driver
             return driver
 
-    def _check_bridge(self, bridge: str) -> None:
+    def check_bridge(self, bridge: str) -> None:
+        """Raises ``Forbidden`` when a network that is there already has a bridge."""
         for other in self.drivers.values():
             if (rules := other.rules()) is not None and rules.bridge == bridge:
                 raise errdefs.Forbidden(

@@ -93,6 +93,7 @@ class Controller:
             threads=threads,
             reserved=lambda network_id: self._catalog.reserved(network_id),
             fresh=lambda network_id: self._catalog.fresh(network_id),
+            check_bridge=lambda bridge: self._catalog.check_bridge(bridge),
         )
         self._catalog = catalog.Catalog(
             db,

@@ -25,13 +25,12 @@ def engine(tmp_path: pathlib.Path, *words: str, **config: object) -> Iterator[ri
         made.start(*words)
         made.add_busybox()
         yield made
-        if ids := made.out("ps", "-aq").split():
-            made.run("rm", "-f", *ids)
-        for name in made.out("network", "ls", "-q", "--filter", "type=custom").split():
-            made.run("network", "rm", name)
-        made.end()
     finally:
         if made.process and made.process.poll() is None:
+            if ids := made.out("ps", "-aq").split():
+                made.run("rm", "-f", *ids)
+            for name in made.out("network", "ls", "-q", "--filter", "type=custom").split():
+                made.run("network", "rm", name)
             made.end()
         rig.clear(made)
 

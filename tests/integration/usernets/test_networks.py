@@ -131,6 +131,29 @@ def test_what_cannot_be(engine: rig.Engine, body: Any, status: int, text: str) -
     assert get(engine, "/networks") == before
 
 
+def test_a_bridge_that_was_there_before_stays(engine: rig.Engine) -> None:
+    sleeper(engine, "runs")
+    names = {"com.docker.network.bridge.name": engine.bridge}
+    status, answer = post(engine, "/networks/create", {"Name": "thief", "Options": names})
+    assert (status, "already used by network bridge" in answer["message"]) == (403, True)
+    docker(engine, "exec", "runs", "ping", "-c1", "-W2", place(engine, "runs", "bridge")["Gateway"])
+    links = ("ip", "link", "show", "fkun-old")
+    subprocess.run(["ip", "link", "add", "fkun-old", "mtu", "1450", "type", "bridge"], check=True)
+    try:
+        # Whether the creation fails or not, and whatever subnet it is.
+        names["com.docker.network.bridge.name"] = "fkun-old"
+        own = place(engine, "runs", "bridge")
+        taken = f"{own['IPAddress']}/{own['IPPrefixLen']}"
+        for subnet, expected in ((taken, 403), ("10.221.13.0/24", 201)):
+            body = {"Name": "guest", "Options": names, "IPAM": {"Config": [{"Subnet": subnet}]}}
+            assert post(engine, "/networks/create", body)[0] == expected
+            assert subprocess.run(links, check=False, capture_output=True).returncode == 0
+        docker(engine, "network", "rm", "guest")
+        assert b"mtu 1450" in subprocess.run(links, check=True, capture_output=True).stdout
+    finally:
+        subprocess.run(["ip", "link", "del", "fkun-old"], check=False)
+
+
 def test_subnets_that_are_taken(engine: rig.Engine) -> None:
     create(engine, "one", IPAM={"Config": [{"Subnet": "10.221.4.0/24"}]})
     body = {"Name": "two", "IPAM": {"Config": [{"Subnet": "10.221.0.0/16"}]}}
@@ -386,7 +409,8 @@ def test_which_addresses_reach_a_port(engine: rig.Engine) -> None:
     assert "127.0.0.1:28183 (lo)->81/tcp" in next(line for line in shown if "open" in line)
     assert engine.out("ps", "--format", "{{.Reachable}}", "--filter", "name=shut") == ""
     # What others parse stays as it is.
-    assert engine.out("ps") == docker(engine, "ps")
+    columns = ("ps", "--format", "table {{.ID}}\t{{.Names}}\t{{.Ports}}")
+    assert engine.out(*columns) == docker(engine, *columns)
     assert engine.out("port", "open") == docker(engine, "port", "open")
     ways = get(engine, "/info")["Exposure"]
     assert {way["Port"] for way in ways} == {28182, 28183}

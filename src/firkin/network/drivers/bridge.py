@@ -50,11 +50,14 @@ class BridgeDriver:
         self._name = config.name if self._default else self._options.name or f"br-{stored.id[:12]}"
         self._mtu = self._options.mtu or config.mtu
         self._index = 0
+        self._ours = False
         self._space: ipam.Space | None = None
 
     # Start and end
 
     async def start(self, live: Collection[types.Endpoint]) -> None:
+        if self._host.fresh(self.stored.id):
+            self._host.check_bridge(self._name)
         self._index = await self._host.run(lambda: self._set_up(list(live)))
         self._space = addresses.space(self.stored.pools)
         shared.restore(self._space, live, self.stored.name)
@@ -70,22 +73,25 @@ class BridgeDriver:
             link = host.link(self._name)
             if link is not None and link.kind != "bridge":
                 raise errdefs.System(
-                    f"interface {self._name} exists and is not a bridge but "
-                    f"{link.kind or 'a device'}: give another name with --bridge or the option "
+                    f"interface {self._name} exists and is not a bridge but a "
+                    f"{link.kind or 'device'}: give another name with --bridge or the option "
                     f"{bridge_options.PREFIX}bridge.name"
                 )
-            known = bool(self.stored.pools)
-            pools = self._choose(host, link, bool(live))
+            # Known before anything can fail: what was here before is not ours to remove.
             adopted = self.stored.adopted or (
-                link is not None and bool(self._options.name) and not known and not self._default
+                link is not None and self._host.fresh(self.stored.id) and not self._default
             )
-            self.stored = msgspec.structs.replace(self.stored, pools=pools, adopted=adopted)
+            self.stored = msgspec.structs.replace(self.stored, adopted=adopted)
+            self._ours = not adopted
+            pools = self._choose(host, link, bool(live))
+            self.stored = msgspec.structs.replace(self.stored, pools=pools)
             if link is None:
                 mac = ipam.mac_of(ipam.parse_address(pools[0].gateway)) if pools else ""
                 host.request(netlink.add_bridge(self._name, mac, self._mtu))
                 link = host.link(self._name)
                 assert link is not None
-            host.request(netlink.set_link(link.index, up=True, mtu=self._mtu))
+            mtu = self._options.mtu if adopted else self._mtu
+            host.request(netlink.set_link(link.index, up=True, mtu=mtu))
             if not adopted:
                 bridge_link.set_addresses(host, link.index, self._own_addresses())
             ipv6 = self.stored.enable_ipv6 and self._options.mode6 != "isolated"
@@ -95,7 +101,8 @@ class BridgeDriver:
                 ipv6=ipv6,
                 forward=self._config.forward,
             )
-            bridge_link.repair_ports(host, link.index, live, isolated=not self._options.icc)
+            if not self._host.fresh(self.stored.id):
+                bridge_link.repair_ports(host, link.index, live, isolated=not self._options.icc)
             return link.index
         except OSError as error:
             raise errdefs.System(f"cannot set up the bridge {self._name}: {error}") from error
@@ -133,7 +140,7 @@ class BridgeDriver:
         return found
 
     async def remove(self) -> None:
-        if self.stored.adopted:
+        if not self._ours:
             return
 
         def work() -> None:

@@ -27,7 +27,8 @@ class Shared:
     """One per controller.
 
     ``netlink`` works in the host's namespace; ``reserved(id)`` are the subnets of all other
-    networks than that one; ``fresh(id)``: whether it is being made, not brought back.
+    networks than that one; ``fresh(id)``: whether it is being made, not brought back;
+    ``check_bridge`` raises ``Forbidden`` for the bridge of another network.
     """
 
     netlink: netlink.Socket
@@ -35,6 +36,7 @@ class Shared:
     threads: concurrent.futures.ThreadPoolExecutor
     reserved: Callable[[str], list[ipam.Network]]
     fresh: Callable[[str], bool]
+    check_bridge: Callable[[str], None]
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run what blocks in a thread. When cancelled, that is passed on once it has ended."""
