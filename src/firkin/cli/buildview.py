@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import time
 
+from firkin.cli import errors
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TextIO
 
+KINDS = ("auto", "plain", "tty", "quiet", "rawjson", "none")
 _TAIL = 6
 _KEPT = 40
 _EVERY = 0.1
+_TICK = 0.25
 
 
 class Step:
@@ -62,12 +66,12 @@ class Plain:
         found: dict[str, Any] = {}
         try:
             for message in messages:
-                self._one(message, found)
+                self._one_message(message, found)
         finally:
             self.end(found)
         return found
 
-    def _one(self, message: dict[str, Any], found: dict[str, Any]) -> None:
+    def _one_message(self, message: dict[str, Any], found: dict[str, Any]) -> None:
         if "vertices" in message:
             for item in message["vertices"]:
                 self.steps[item["id"]] = Step(item["id"], item["name"], item["inputs"])
@@ -140,13 +144,32 @@ class Plain:
 
 
 class Live(Plain):
-    """The steps as a table that is drawn over itself."""
+    """The steps as a table that is drawn over itself, also while nothing is heard of them."""
 
     def __init__(self, out: TextIO) -> None:
+        import threading
+
         super().__init__(out)
-        self._lines = 0
+        self._widths: list[int] = []
         self._drawn = 0.0
         self._begun = time.time()
+        self._over = threading.Event()
+        self._one = threading.RLock()
+        self._ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)
+
+    def show(self, messages: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        self._ticker.start()
+        return super().show(messages)
+
+    def _one_message(self, message: dict[str, Any], found: dict[str, Any]) -> None:
+        with self._one:
+            super()._one_message(message, found)
+
+    def _tick(self) -> None:
+        while not self._over.wait(_TICK):
+            with self._one:
+                if not self._over.is_set():
+                    self._draw()
 
     def started(self, step: Step) -> None:
         self._draw()
@@ -163,7 +186,9 @@ class Live(Plain):
         self._draw(force=True)
 
     def end(self, found: dict[str, Any]) -> None:
-        self._draw(force=True, last=True)
+        self._over.set()
+        with self._one:
+            self._draw(force=True, last="FINISHED" if found else "CANCELED")
         super().end(found)
 
     def _size(self) -> tuple[int, int]:
@@ -171,14 +196,18 @@ class Live(Plain):
             size = os.get_terminal_size(self.out.fileno())
         except (OSError, ValueError):
             return 80, 24
-        return max(size.columns, 40), max(size.lines, 10)
+        return max(size.columns, 20), max(size.lines, 4)
 
     def _clear(self) -> None:
-        if self._lines:
-            self.out.write(f"\x1b[{self._lines}A\x1b[J")
-            self._lines = 0
+        """Go back to the table's first line, which may have been broken anew by a narrower
+        terminal."""
+        if self._widths:
+            columns, _ = self._size()
+            rows = sum(max(1, -(-width // columns)) for width in self._widths)
+            self.out.write(f"\x1b[{rows}A\x1b[J")
+            self._widths = []
 
-    def _draw(self, *, force: bool = False, last: bool = False) -> None:
+    def _draw(self, *, force: bool = False, last: str = "") -> None:
         now = time.time()
         if not force and now - self._drawn < _EVERY:
             return
@@ -186,30 +215,78 @@ class Live(Plain):
         columns, rows = self._size()
         shown = [step for step in self.steps.values() if step.started or step.ended]
         finished = sum(bool(step.ended) for step in shown)
-        lines = [f"[+] Building {now - self._begun:.1f}s ({finished}/{len(self.steps)})"]
-        body: list[str] = []
-        for step in shown:
-            body += self._step(step, columns, quiet=last)
+        head = f"[+] Building {now - self._begun:.1f}s ({finished}/{len(self.steps)})"
+        lines = [(f"{head} {last}".rstrip(), "")]
+        blocks = [(step, self._step(step, columns, quiet=bool(last))) for step in shown]
         if not last:
-            body = body[-(rows - 2) :]
+            # What has ended makes room first.
+            over = sum(len(block) for _, block in blocks) - (rows - 2)
+            for at, (step, block) in enumerate(blocks):
+                if over > 0 and step.ended:
+                    over -= len(block)
+                    blocks[at] = (step, [])
+        body = [(line, _colour(step)) for step, block in blocks for line in block]
+        lines += body if last else body[-(rows - 2) :]
         self._clear()
-        self.out.write("\n".join([*lines, *body]) + "\n")
-        self._lines = len(lines) + len(body)
+        for line, colour in lines:
+            line = clip(line, columns - 1)
+            self._widths.append(width(line))
+            if colour and self._coloured():
+                line = f"\x1b[{colour}m{line}\x1b[0m"
+            self.out.write(line + "\n")
         self.out.flush()
 
+    def _coloured(self) -> bool:
+        return not os.environ.get("NO_COLOR")
+
     def _step(self, step: Step, columns: int, *, quiet: bool) -> list[str]:
-        name = clean(step.name)
+        name = clean(step.name).expandtabs()
         if step.cached:
             name = "CACHED " + name
         elif step.error:
             name = ("CANCELED " if step.error == "cancelled" else "ERROR ") + name
         timer = f"{step.seconds:.1f}s"
-        room = columns - len(timer) - 5
-        name = name if len(name) <= room else name[: room - 3] + "..."
-        found = [f" => {name:<{room}} {timer}"]
+        room = max(columns - len(timer) - 6, 4)
+        name = clip(name, room)
+        found = [f" => {name}{' ' * (room - width(name))} {timer}"]
         if not step.ended and not quiet:
-            found += [f" => => # {clean(line)}"[: columns - 1] for line in step.log[-_TAIL:]]
+            found += [f" => => # {clean(line).expandtabs()}" for line in step.log[-_TAIL:]]
         return found
+
+
+def _colour(step: Step) -> str:
+    """The colour of a step's lines: blue when it is done, red when it failed."""
+    if step.error:
+        return "33" if step.error == "cancelled" else "31"
+    return "34" if step.ended else ""
+
+
+def width(text: str) -> int:
+    """How many columns a text takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(c) for c in text)
+
+
+def _columns(character: str) -> int:
+    import unicodedata
+
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def clip(text: str, columns: int) -> str:
+    """A text in so many columns; what is cut off shows as dots."""
+    if width(text) <= columns:
+        return text
+    kept, left = "", columns - 3
+    for character in text:
+        left -= _columns(character)
+        if left < 0:
+            break
+        kept += character
+    return kept + "..."
 
 
 class Raw(Plain):
@@ -255,11 +332,13 @@ def clean(text: str) -> str:
 
 
 def choose(kind: str, out: TextIO) -> Plain:
-    """The view of ``--progress``."""
+    """The view of ``--progress``. Raises ``CliError`` for one that there is not."""
+    if kind not in KINDS:
+        raise errors.CliError(f"invalid progress mode {kind[:40]}: {', '.join(KINDS)}")
     if kind in ("quiet", "none"):
         return Quiet(out)
     if kind == "rawjson":
         return Raw(out)
-    if kind == "tty" or (kind == "auto" and out.isatty()):
+    if kind == "tty" or (kind == "auto" and out.isatty() and os.environ.get("TERM") != "dumb"):
         return Live(out)
     return Plain(out)

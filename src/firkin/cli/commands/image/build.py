@@ -94,6 +94,7 @@ COMMAND = flags.Command(
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Bring the context to the engine, follow the build, and fetch what is to be written here."""
+    view = _view(values)
     query = _query(cli, values)
     where, dockerfile = args[0], values.text("file")
     body: dict[str, Any] = {}
@@ -121,15 +122,18 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         )
     headers = _credentials(cli)
     response = build.build(cli.client, query, stream if stream is not None else body, headers)
+    found = view.show(response.json_values())
+    cli.client.release(response)
+    return _end(cli, values, view, found)
+
+
+def _view(values: flags.Values) -> buildview.Plain:
     kind = values.text("progress")
     if values.flag("quiet"):
         kind = "quiet"
     elif values.changed("progress") is False and (known := os.environ.get("BUILDKIT_PROGRESS")):
         kind = known
-    view = buildview.choose(kind, sys.stderr)
-    found = view.show(response.json_values())
-    cli.client.release(response)
-    return _end(cli, values, view, found)
+    return buildview.choose(kind, sys.stderr)
 
 
 def _end(
