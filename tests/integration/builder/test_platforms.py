@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import tarfile
 import urllib.request
 from pathlib import Path
@@ -192,3 +194,22 @@ def test_bad_outputs(builds: Engine, root: Path, output: str, words: str) -> Non
     done = run(builds, "-o", output, str(root))
     assert done.returncode == 1
     assert words in done.stderr
+
+
+def test_the_same_bytes_on_two_engines(builds: Engine, second: Engine, tmp_path: Path) -> None:
+    """Indexes, compressed layers and attestations, too, follow from the inputs alone."""
+    root = write(tmp_path / "c", {
+        "Dockerfile": "FROM --platform=$BUILDPLATFORM busybox AS b\nARG TARGETARCH\n"
+        "RUN mkdir /d && echo $TARGETARCH > /d/x && ln -s x /d/y\nCOPY --link f /f\n"
+        "FROM scratch\nCOPY --from=b /d /f /\nADD <<X /h\ntext\nX\nWORKDIR /q\n",
+        "f": "F",
+    })  # fmt: skip
+    found = []
+    for engine, moment in ((builds, 1), (second, 2)):
+        os.utime(root / "f", (moment, moment))
+        path = tmp_path / f"{moment}.tar"
+        made(engine, "--no-cache", "--platform", BOTH, "--provenance=max", "--sbom=true", "-o",
+             f"type=oci,compression=gzip,dest={path}", "-t", "same:1", str(root),
+             env={"SOURCE_DATE_EPOCH": "1600000000"})  # fmt: skip
+        found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert found[0] == found[1]
