@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from rig import Engine
+from rig import Engine, settled
 
 pytestmark = pytest.mark.root
+
+DISK = next((f"/dev/{path.name}" for path in sorted(Path("/sys/block").iterdir())
+             if Path(f"/dev/{path.name}").exists()), "/dev/null")  # fmt: skip
+"""A block device of this host."""
 
 KEPT: list[tuple[list[str], str, object]] = [
     (["--blkio-weight", "300"], "HostConfig.BlkioWeight", 300),
     (["--cpuset-mems", "0"], "HostConfig.CpusetMems", "0"),
+    (["--device-read-bps", f"{DISK}:1mb"], "HostConfig.BlkioDeviceReadBps",
+     [{"Path": DISK, "Rate": 1 << 20}]),
+    (["--device-write-bps", f"{DISK}:2mb"], "HostConfig.BlkioDeviceWriteBps",
+     [{"Path": DISK, "Rate": 2 << 20}]),
+    (["--device-read-iops", f"{DISK}:100"], "HostConfig.BlkioDeviceReadIOps",
+     [{"Path": DISK, "Rate": 100}]),
+    (["--device-write-iops", f"{DISK}:200"], "HostConfig.BlkioDeviceWriteIOps",
+     [{"Path": DISK, "Rate": 200}]),
+    (["--publish-all", "--expose", "80"], "HostConfig.PublishAllPorts", True),
+    (["--attach", "stdout"], "Config.AttachStdout", True),
+    (["--interactive", "--workdir", "/w"], "Config.WorkingDir", "/w"),
     (["--expose", "80", "--expose", "90-91/udp", "-P"], "Config.ExposedPorts",
      {"80/tcp": {}, "90/udp": {}, "91/udp": {}}),
     (["--health-cmd", "true", "--health-interval", "2s", "--health-retries", "2",
@@ -72,6 +88,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["create", "--gpus", "all", "busybox"], "--gpus.*not supported"),
     (["create", "--storage-opt", "size=1g", "busybox"], "--storage-opt.*not supported"),
     (["create", "--cpu-rt-runtime", "1000", "busybox"], "realtime.*not supported"),
+    (["create", "--cpu-rt-period", "1000", "busybox"], "realtime.*not supported"),
     (["create", "--isolation", "hyperv", "busybox"], "isolation.*not supported"),
     (["create", "--volume-driver", "nosuch", "-v", "vol:/x", "busybox"], "nosuch"),
     (["create", "--mount", "type=cluster,src=x,dst=/x", "busybox"], "cluster"),
@@ -134,3 +151,67 @@ def test_an_update_warns_of_what_it_is_asked(engine: Engine) -> None:
     box = engine.out("create", "--blkio-weight", "300", "busybox")
     assert "Block I/O" not in engine.out("update", "--pids-limit", "50", box, client="docker")
     assert engine.out("plugin", "ls", "-q", client="docker") == ""
+
+
+def test_flags_of_networks(engine: Engine) -> None:
+    engine.run("network", "create", "--driver", "bridge", "--attachable",
+               "--ipam-driver", "default", "--ipam-opt", "kept=yes",
+               "--opt", "com.docker.network.bridge.name=flagged0",
+               "--label", "a=b", "flagged", client="docker")  # fmt: skip
+    (shown,) = json.loads(engine.out("network", "inspect", "flagged", client="docker"))
+    assert shown["Attachable"] and shown["IPAM"]["Options"] == {"kept": "yes"}
+    assert Path("/sys/class/net/flagged0").exists()
+    box = engine.out("run", "-d", "busybox", "sleep", "1000")
+    engine.run("network", "connect", "--driver-opt",
+               "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1",
+               "--gw-priority", "7", "flagged", box, client="docker")  # fmt: skip
+    way = "/proc/sys/net/ipv4/conf/eth1/log_martians"
+    assert engine.out("exec", box, "cat", way, client="docker") == "1"
+    engine.run("rm", "-f", box)
+    engine.run("network", "rm", "flagged", client="docker")
+
+
+def test_flags_of_containers_that_live(engine: Engine, tmp_path: Path) -> None:
+    script = "trap 'echo told; exit 7' USR1; echo out; echo err >&2; while :; do sleep 0.1; done"
+    box = engine.out("run", "-d", "busybox", "sh", "-c", script, client="docker")
+    engine.run("commit", "--author", "Some One", "--message", "why", "--pause=false",
+               "--change", "ENV A=b", box, "flagged:1", client="docker")  # fmt: skip
+    (image,) = json.loads(engine.out("image", "inspect", "flagged:1", client="docker"))
+    assert (image["Author"], image["Comment"]) == ("Some One", "why")
+    assert "A=b" in image["Config"]["Env"]
+    plain = engine.out("history", "--human=false", "--no-trunc", "flagged:1", client="docker")
+    assert re.search(r"\n.*\d{4}-\d\d-\d\dT", "\n" + plain)
+    assert settled(lambda: re.match(r"\d{4}-\d\d-\d\dT\S+Z out", engine.out(
+        "logs", "--timestamps", box, client="docker")) is not None)  # fmt: skip
+    engine.run("kill", "--signal", "USR1", box, client="docker")
+    assert engine.out("wait", box, client="docker") == "7"
+    followed = engine.run("logs", "--follow", box, client="docker")
+    assert (followed.stdout, followed.stderr) == (b"out\ntold\n", b"err\n")
+    started = engine.run("start", "--attach", "--interactive", engine.out(
+        "create", "-i", "busybox", "cat"), client="docker", stdin=b"typed")  # fmt: skip
+    assert started.stdout == b"typed"
+    engine.run("restart", "--time", "0", box, client="docker")
+    engine.run("stop", "--signal", "USR1", "--time", "10", box, client="docker")
+    assert engine.out("inspect", "--size", "-f", "{{.State.ExitCode}}", box, client="docker") == "7"
+    engine.run("exec", "-d", engine.out("run", "-d", "busybox", "sleep", "100"), "true")
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("text")
+    link.symlink_to(file)
+    engine.run("cp", "--archive", "--follow-link", str(link), f"{box}:/copied", client="docker")
+    archive = tmp_path / "a.tar"
+    engine.run("export", "--output", str(archive), box, client="docker")
+    assert b"text" in archive.read_bytes()
+    engine.run("save", "--output", str(archive), "flagged:1", client="docker")
+    engine.run("rmi", "flagged:1", client="docker")
+    engine.run("load", "--quiet", "--input", str(archive), client="docker")
+    assert "SIZE" in engine.out("ps", "--size", "--all", client="docker")
+    engine.run("rmi", "flagged:1", client="docker")
+
+
+def test_keep_storage(engine: Engine) -> None:
+    engine.run("build", "-t", "built", "-", stdin=b"FROM busybox\nRUN touch /made\n")
+    engine.run("rmi", "-f", "built")
+    kept = engine.out("builder", "prune", "-af", "--keep-storage", "1gb", client="docker")
+    assert "Total reclaimed space: 0B" in kept
+    gone = engine.out("builder", "prune", "-af", "--keep-storage", "1", client="docker")
+    assert "Deleted build cache objects" in gone
