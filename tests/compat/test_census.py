@@ -93,7 +93,10 @@ def _containers(ask: Asked) -> None:
     ask("POST", "/containers/one/start", None, 204)
     ask("POST", "/containers/one/start", None, 304)
     ask("POST", "/containers/one/resize?h=20&w=70")
-    assert ask("GET", "/containers/one/json")["Id"] == made["Id"]
+    shown = ask("GET", "/containers/one/json")
+    image = ask("GET", "/images/busybox/json")
+    assert (shown["Id"], shown["Image"]) == (made["Id"], image["Id"])
+    assert shown["ImageManifestDescriptor"]["digest"] == image["Descriptor"]["digest"]
     assert [c["Names"] for c in ask("GET", "/containers/json")] == [["/one"]]
     assert ask("GET", "/containers/one/top?ps_args=-o%20pid,cmd")["Titles"] == ["PID", "CMD"]
     assert "cpu_stats" in ask("GET", "/containers/one/stats?stream=0&one-shot=1")

@@ -132,6 +132,14 @@ class Queries:
             shown["Manifests"] = await asyncio.to_thread(work)
         return shown
 
+    async def manifest_of(self, identity: str) -> dict[str, Any] | None:
+        """The descriptor of an image's own manifest, if both are still here."""
+        image = self.catalog.images.get(identity)
+        if image is None:
+            return None
+        found = await asyncio.to_thread(self.variants.own, image)
+        return msgspec.to_builtins(found) if found.size else None
+
     async def history(self, name: str, platform: str = "") -> HistoryItems:
         """ImageHistory, the newest first."""
         image = self.resolve(name, platform)

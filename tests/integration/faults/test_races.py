@@ -13,7 +13,7 @@ import census
 import pytest
 
 import unixhttp
-from rig import BIN, Engine
+from rig import BIN, Engine, settled
 
 pytestmark = pytest.mark.root
 
@@ -143,7 +143,7 @@ def test_nothing_grows(engine: Engine) -> None:
         "run", "-d", "--name", "stays", "busybox", "sh", "-c", "while :; do date; sleep .1; done"
     )
 
-    def round_of_work() -> int:
+    def round_of_work() -> None:
         for words in (["run", "--rm", "busybox", "true"], ["exec", "stays", "true"],
                       ["logs", "--tail", "3", "stays"]):  # fmt: skip
             engine.run(*words)
@@ -159,17 +159,17 @@ def test_nothing_grows(engine: Engine) -> None:
                 client.communicate()
             else:
                 raise AssertionError((words, code, client.communicate()[1]))
-        return len(list(fds.iterdir()))
 
-    for _ in range(3):
+    for _ in range(4):
         round_of_work()
-    start = round_of_work()
     time.sleep(2)  # the exec of the round has ended then
+    start = len(list(fds.iterdir()))
     before = census.take(engine)
     for _ in range(10):
-        end = round_of_work()
+        round_of_work()
     assert census.settle(engine, before) == {}
-    assert end <= start + 5
+    # The engine may be a round behind when the machine is busy: what stays open is a leak.
+    assert settled(lambda: len(list(fds.iterdir())) <= start + 2, 30)
 
 
 def test_clients_without_input_that_come_and_go(engine: Engine) -> None:
@@ -195,7 +195,7 @@ def test_clients_without_input_that_come_and_go(engine: Engine) -> None:
     owner.stdin.write(b"last\n")
     owner.stdin.flush()
     assert owner.stdout.readline() == b"last\n"
-    assert len(list(fds.iterdir())) <= start + 4
+    assert settled(lambda: len(list(fds.iterdir())) <= start + 4, 30)
     owner.stdin.close()
     assert owner.wait(30) == 0
     owner.stdout.close()

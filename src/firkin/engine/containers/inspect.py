@@ -237,6 +237,8 @@ async def inspect(
         "Config": _config(subject, version),
         "NetworkSettings": _network_settings(core, subject, version),
     }
+    if (manifest := await core.images.manifest_of(record.image_id)) is not None:
+        shown["ImageManifestDescriptor"] = manifest
     if size:
         own = (await sizes.written(core, [subject]))[subject.id]
         shown["SizeRw"], shown["SizeRootFs"] = own, sizes.whole(core, subject, own)

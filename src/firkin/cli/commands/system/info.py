@@ -140,6 +140,10 @@ def _server(info: dict[str, Any]) -> Iterator[str]:
         ("Cgroup Version", "CgroupVersion"),
     )
     yield from _plugins(info.get("Plugins") or {})
+    if directories := info.get("CDISpecDirs"):
+        yield " CDI spec directories:"
+        for directory in directories:
+            yield f"  {directory}"
     yield from _swarm(info.get("Swarm") or {})
     if info.get("Runtimes"):
         yield f" Runtimes: {' '.join(sorted(info['Runtimes']))}"
