@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import emit, model, stop
@@ -56,10 +58,7 @@ async def commit(
         core.images.resolve(parent)
     except errdefs.NotFound:
         parent = ""
-    frozen = pause and subject.state.status is model.Status.RUNNING
-    if frozen:
-        await stop.pause(core, subject)
-    try:
+    async with stop.frozen(core, subject) if pause else contextlib.nullcontext():
         made = await core.images.commit(
             subject.id,
             parent,
@@ -71,8 +70,5 @@ async def commit(
             tag=tag,
             created_by=" ".join(subject.record.args),
         )
-    finally:
-        if frozen:
-            await stop.unpause(core, subject)
     emit.container(core, subject, "commit", comment=comment, imageID=made.id, imageRef=tag)
     return made

@@ -87,9 +87,16 @@ def _look(core: engine.Core, container: model.Container) -> tuple[runtime.Exit, 
 
 
 async def _see_whether_paused(core: engine.Core, container: model.Container) -> None:
-    """The engine before may have been killed between the freezing and the noting of it."""
+    """The engine before may have been killed between the freezing and the noting of it, or while
+    it had frozen the container for a moment."""
     group = specs.cgroup_path(core, container)
     frozen = cgroup.frozen(core.host.cgroup, group)
+    if container.state.briefly:
+        container.state.briefly = False
+        if frozen:
+            with contextlib.suppress(errdefs.System):  # it has just ended
+                await core.runtime(container.record.runtime).resume(container.id)
+            frozen = cgroup.frozen(core.host.cgroup, group)
     status = model.Status.PAUSED if frozen else model.Status.RUNNING
     if container.state.status is not status:
         container.move(status)

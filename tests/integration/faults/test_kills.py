@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -39,6 +41,19 @@ _SCRIPTS = (
     ("rm", "-v", "N2"),
     ("commit", "N", "made:1"),
     ("rmi", "-f", "made:1"),
+    ("run", "-d", "--rm", "--name", "N", "busybox", "sleep", "1000"),
+    ("run", "-d", "--replace", "--name", "N", "-v", "/etc:/e:idmap", "busybox", "sleep", "1000"),
+    ("update", "--publish-add", "127.0.0.1::81", "--label-add", "a=b", "-m", "64m", "N"),
+    ("update", "--publish-rm", "81", "--restart", "on-failure:3", "N"),
+    ("secret", "create", "told", "/etc/hostname"),
+    ("run", "-d", "--name", "N", "--secret", "told", "-v", "held:/h", "busybox", "sleep", "1000"),
+    ("secret", "rm", "told"),
+    ("cp", "/etc/services", "N:/tmp"),
+    ("cp", "N:/bin", "-"),
+    ("volume", "create", "free"),
+    ("volume", "clone", "held", "free"),
+    ("volume", "rename", "free", "held"),
+    ("volume", "rm", "free", "held"),
 )
 
 
@@ -101,6 +116,8 @@ def test_hundred_kills(engine: Engine) -> None:
         engine.run("rm", "-f", "-v", container)
     engine.run("rmi", "-f", "made:1", check=False)
     engine.run("image", "prune", "-f")
+    engine.run("volume", "prune", "-af")
+    engine.run("secret", "rm", "told", check=False)
     assert census.settle(engine, before) == {}
 
 
@@ -180,6 +197,23 @@ def test_killed_between_the_freezing_and_the_noting_of_it(engine: Engine) -> Non
     assert engine.out("inspect", "-f", "{{.State.Status}}", name) == "exited"
     engine.run("rm", name)
     assert census.settle(engine, before) == {}
+
+
+def test_killed_while_a_commit_had_frozen_it(engine: Engine) -> None:
+    name = engine.out("run", "-d", "busybox", "sleep", "1000")
+    engine.run("pause", name)
+    engine.end(signal.SIGKILL)
+    with contextlib.closing(sqlite3.connect(engine.data / "firkin.db")) as database, database:
+        [(text,)] = database.execute("SELECT state FROM containers WHERE id = ?", (name,))
+        frozen = json.dumps({**json.loads(text), "briefly": True}).encode()
+        database.execute("UPDATE containers SET state = ? WHERE id = ?", (frozen, name))
+    engine.start()
+    assert engine.out("inspect", "-f", "{{.State.Status}}", name) == "running"
+    assert engine.out("exec", name, "echo", "moves") == "moves"
+    engine.run("commit", name, "made:2")
+    assert engine.out("inspect", "-f", "{{.State.Status}}", name) == "running"
+    engine.run("rm", "-f", name)
+    engine.run("rmi", "made:2")
 
 
 def test_files_of_execs_go_with_them(engine: Engine) -> None:

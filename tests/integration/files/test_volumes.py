@@ -156,6 +156,34 @@ def test_recursive_binds(engine: rig.Engine, nested: Path, client: str) -> None:
     assert _busybox(engine, "--mount", lone, "ls /b/sub", client=client) == ""
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_binds_keep_what_the_host_forbids(engine: rig.Engine, tmp_path: Path, runtime: str) -> None:
+    strict, readonly = tmp_path / "strict", tmp_path / "readonly"
+    strict.mkdir()
+    readonly.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec,noatime", "strict", str(strict)]
+    subprocess.run(mount, check=True)
+    try:
+        subprocess.run(["mount", "--bind", str(strict), str(readonly)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(readonly)], check=True)
+        engine.run("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o",
+                   "o=noexec,nodev,size=1m", "forbids")  # fmt: skip
+        shown = engine.out(
+            "run", "--rm", "--runtime", runtime, "-v", f"{strict}:/s", "-v", f"{readonly}:/r",
+            "-v", "forbids:/v", "busybox", "sh", "-c",
+            "grep -E ' /[srv] ' /proc/mounts; touch /s/x && echo writable; touch /r/x || echo not",
+        ).splitlines()  # fmt: skip
+    finally:
+        subprocess.run(["umount", str(readonly)], check=False)
+        subprocess.run(["umount", str(strict)], check=True)
+        engine.run("volume", "rm", "forbids", check=False)
+    flags = {line.split()[1]: set(line.split()[3].split(",")) for line in shown if " /" in line}
+    assert flags["/s"] >= {"rw", "nosuid", "nodev", "noexec", "noatime"}
+    assert flags["/r"] >= {"ro", "nosuid", "nodev", "noexec", "noatime"}
+    assert flags["/v"] >= {"rw", "nodev", "noexec"}
+    assert shown[3:] == ["writable", "not"]
+
+
 def test_mapped_owners(engine: rig.Engine, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     for path in (tmp_path, tmp_path / "mine"):

@@ -111,7 +111,8 @@ class Health(msgspec.Struct, kw_only=True):
 class State(msgspec.Struct, kw_only=True):
     """What changes while it lives. Times are nanoseconds since the epoch, 0 for never.
 
-    ``cgroup`` is the group, within the hierarchies, that it was last started in.
+    ``cgroup`` is the group, within the hierarchies, that it was last started in. ``briefly``: it
+    is frozen, or about to be, for a work of the engine's own, and goes on after that.
     """
 
     status: Status = Status.CREATED
@@ -130,6 +131,7 @@ class State(msgspec.Struct, kw_only=True):
     boot_id: str = ""
     health: Health | None = None
     cgroup: str = ""
+    briefly: bool = False
 
 
 class Container:

@@ -17,6 +17,10 @@ from firkin.types import container, mount
 from firkin.volumes import service as volumes
 
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_RESTRICTIONS = {
+    os.ST_RDONLY: "ro", os.ST_NOSUID: "nosuid", os.ST_NODEV: "nodev", os.ST_NOEXEC: "noexec",
+    os.ST_NOATIME: "noatime", os.ST_NODIRATIME: "nodiratime",
+}  # fmt: skip
 _IGNORED_MODES = ("z", "Z", "consistent", "cached", "delegated")
 
 
@@ -281,13 +285,28 @@ def to_runtime(record: model.MountRecord, source: str) -> mount.Mount:
     if not record.recursive:  # runtimes take the r of rprivate for one of rbind too
         propagation = propagation.removeprefix("r")
     options = ["rbind" if record.recursive else "bind", propagation]
-    options.append("rw" if record.rw else "ro")
+    restrictions = _restrictions(source)
+    options.append("rw" if record.rw and "ro" not in restrictions else "ro")
+    options += [word for word in restrictions if word != "ro"]
     # Nothing can be mounted below a file, and crun fails on it (it opens a directory).
     if record.recursive_ro and os.path.isdir(source):
         options.append("rro")
     return mount.Mount(
         destination=record.destination, type="bind", source=source, options=tuple(options)
     )
+
+
+def _restrictions(source: str) -> list[str]:
+    """What the mount that ``source`` is on does not allow, as mount(8) options.
+
+    Some runtimes (crun) mount a bind anew with the options given and no others: a host's read-only
+    or noexec file system would be neither in the container.
+    """
+    try:
+        flags = os.statvfs(source).f_flag
+    except OSError:  # the runtime will say what is wrong with it
+        return []
+    return [word for flag, word in _RESTRICTIONS.items() if flags & flag]
 
 
 def point(record: model.MountRecord, source: str) -> container.MountPoint:

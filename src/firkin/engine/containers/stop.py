@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import AsyncIterator
 
 from firkin import errdefs
 from firkin.engine import core as engine
@@ -130,6 +132,7 @@ async def thaw(core: engine.Core, container: model.Container) -> None:
         if not _has_ended(container):
             raise
     container.move(model.Status.RUNNING)
+    container.state.briefly = False
     core.health.begin(core, container)
 
 
@@ -199,3 +202,29 @@ async def unpause(core: engine.Core, container: model.Container) -> None:
         await thaw(core, container)
         await core.containers.keep(container)
     emit.container(core, container, "unpause")
+
+
+@contextlib.asynccontextmanager
+async def frozen(core: engine.Core, container: model.Container) -> AsyncIterator[None]:
+    """Freeze the processes of a container that runs for as long as the engine looks at its files.
+
+    It goes on after that, also when this engine is killed before. One that has ended, or that
+    somebody else has paused or lets go on, is left as it is.
+    """
+    async with container.lock:
+        running = container.state.status is model.Status.RUNNING
+        if running:
+            container.state.briefly = True
+            await core.containers.keep(container)
+    ours = False
+    try:
+        if running:
+            with contextlib.suppress(errdefs.Conflict):
+                await pause(core, container)
+                ours = True
+        yield
+    finally:
+        container.state.briefly = False
+        if ours:
+            with contextlib.suppress(errdefs.Conflict):
+                await unpause(core, container)
