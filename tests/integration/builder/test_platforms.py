@@ -206,7 +206,7 @@ def test_the_same_bytes_on_two_engines(builds: Engine, second: Engine, tmp_path:
     })  # fmt: skip
     found = []
     for engine, moment in ((builds, 1), (second, 2)):
-        os.utime(root / "f", (moment, moment))
+        os.utime(root / "f", (1_700_000_000 + moment,) * 2)  # later than the epoch
         path = tmp_path / f"{moment}.tar"
         made(engine, "--no-cache", "--platform", BOTH, "--provenance=max", "--sbom=true", "-o",
              f"type=oci,compression=gzip,dest={path}", "-t", "same:1", str(root),
