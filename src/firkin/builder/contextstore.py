@@ -81,6 +81,7 @@ class ContextStore:
         self._cache = known
         self.scratch = scratch
         self._slots: dict[str, Slot] = {}
+        self._archives: dict[str, TarContext] = {}
         self._busy: set[str] = set()
         self._tasks = tasks.Tasks("contexts")
         os.makedirs(root, mode=0o700, exist_ok=True)
@@ -177,8 +178,10 @@ class ContextStore:
             raise
         slot.ready = True
 
-    def context(self, token: str) -> SyncedContext:
-        """The context of a slot, for a request. Raises ``NotFound``."""
+    def context(self, token: str) -> SyncedContext | TarContext:
+        """The context of a slot, or of an archive that was uploaded. Raises ``NotFound``."""
+        if (archive := self._archives.pop(token, None)) is not None:
+            return archive
         slot = self._slots.pop(token, None)
         if slot is None:
             raise errdefs.NotFound("no such context: send its manifest again")
@@ -200,6 +203,24 @@ class ContextStore:
         self._give_back(slot)
 
     # Archives
+
+    async def upload(self, source: AsyncIterator[bytes]) -> str:
+        """Unpack an archive for a build that comes later; returns its token."""
+        context = self.archive(source)
+        try:
+            await context.open()
+        except BaseException:
+            await context.close()
+            raise
+        token = secrets.token_hex(16)
+        self._archives[token] = context
+        self._tasks.spawn(self._forget(token), f"archive {token[:8]}")
+        return token
+
+    async def _forget(self, token: str) -> None:
+        await asyncio.sleep(_PATIENCE)
+        if (context := self._archives.pop(token, None)) is not None:
+            await context.close()
 
     def archive(self, source: AsyncIterator[bytes]) -> TarContext:
         """The context in a tar, plain or compressed."""
@@ -259,10 +280,13 @@ class TarContext:
         self._directory = os.path.join(root, f"archive-{secrets.token_hex(8)}")
         self._source = source
         self._scratch = scratch
+        self._unpacked = False
 
     async def open(self) -> trees.Tree:
-        await asyncio.to_thread(os.makedirs, self._directory, 0o755)
-        await extract(self._source, self._directory, self._scratch)
+        if not self._unpacked:
+            await asyncio.to_thread(os.makedirs, self._directory, 0o755)
+            await extract(self._source, self._directory, self._scratch)
+            self._unpacked = True
         return trees.Tree(root=self._directory, linkable=True)
 
     async def close(self) -> None:

@@ -17,13 +17,11 @@ RICH = "application/vnd.firkin.build.v1+json"
 def build(
     client: api.Client,
     query: dict[str, object],
-    body: dict[str, Any] | Iterator[bytes] | None,
+    body: dict[str, Any],
     headers: dict[str, str] | None = None,
 ) -> http.Response:
     """Begin a build; the answer is a stream of the messages that tell all about its steps."""
     wanted = {"Accept": RICH, **(headers or {})}
-    if body is not None and not isinstance(body, dict):
-        wanted["Content-Type"] = "application/x-tar"
     return client.request("POST", "/build", query, body, headers=wanted)
 
 
@@ -44,6 +42,15 @@ def sync(client: api.Client, key: str, manifest: Iterator[bytes]) -> tuple[str, 
 def send(client: api.Client, token: str, files: Iterator[bytes]) -> None:
     """Send the files that the engine wanted, as a tar."""
     client.release(client.request("PUT", f"/build/context/{token}", None, files))
+
+
+def upload(client: api.Client, archive: Iterator[bytes]) -> str:
+    """Send a context that is an archive; its token."""
+    response = client.request("POST", "/build/archive", None, archive)
+    try:
+        return str(next(response.json_values())["token"])
+    finally:
+        client.release(response)
 
 
 def output(client: api.Client, token: str) -> http.Response:

@@ -132,6 +132,27 @@ def test_dockerfile_on_stdin_with_a_context(builds: Engine, tmp_path: Path) -> N
     assert builds.out("run", "--rm", "fromstdin", "cat", "/f") == "F"
 
 
+def test_a_tar_on_stdin_with_all_else(builds: Engine, tmp_path: Path) -> None:
+    root = write(tmp_path, {
+        "c/Other": "FROM busybox\nCOPY . /c\nCOPY --from=more f /more\n"
+        "RUN --mount=type=secret,id=t cat /run/secrets/t | wc -c > /n\n",
+        "c/f": "F", "c/ignored": "", "c/.dockerignore": "ignored\n", "more/f": "more",
+    })  # fmt: skip
+    tar = subprocess.run(["tar", "-cz", "-C", root / "c", "."], capture_output=True, check=True)
+    words = ("--secret", "id=t,env=T", "--build-context", f"more={root}/more", "-f", "Other")
+    made(builds, *words, "-t", "tarred", "-", stdin=tar.stdout, env={"T": "12345"})
+    shown = builds.out("run", "--rm", "tarred", "sh", "-c", "cat /more /n; ls /c")
+    assert shown.split() == ["more5", "Other", "f"]
+    done = run(builds, "--check", "-f", "Other", "-", stdin=tar.stdout)
+    assert done.stdout == "Check complete, no warnings found.\n"
+    done = run(builds, "-", stdin=tar.stdout)
+    assert "open Dockerfile: no such file" in done.stderr
+    assert not list((builds.data / "build/contexts").glob("archive-*"))
+    done = run(builds, "-", stdin=tar.stdout[:-20])
+    assert done.returncode == 1
+    assert not list((builds.data / "build/contexts").glob("archive-*"))
+
+
 def test_outputs(builds: Engine, tmp_path: Path) -> None:
     root = write(tmp_path / "c", {"Dockerfile": "FROM scratch\nCOPY f /d/f\nLABEL a=b\n", "f": "F"})
     made(builds, "-o", f"type=tar,dest={tmp_path}/t.tar", str(root))

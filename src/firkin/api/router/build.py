@@ -132,6 +132,7 @@ async def build(one: call.Call) -> web.StreamResponse:
     if token := one.text("context"):
         context = builder.contexts.context(token)
         more = await _own(one, held)
+        more["ignore"] = isinstance(context, contextstore.TarContext)
     elif given.remote and given.remote != "client-session":
         more = await _own(one, held) if one.flag("own") else {}
         context = buildrequests.remote(one.core, given, more.get("secrets"), more.get("agents"))
@@ -305,6 +306,12 @@ async def sync_context(one: call.Call) -> web.StreamResponse:
     return response
 
 
+@ROUTES.add("POST", "/build/archive", stream=True)
+async def upload_context(one: call.Call) -> web.StreamResponse:
+    """Our own: a context in an archive, for a build that says more than fits beside it."""
+    return call.reply({"token": await one.core.builder.contexts.upload(one.stream())})
+
+
 @ROUTES.add("PUT", "/build/context/{token}", stream=True)
 async def receive_context(one: call.Call) -> web.StreamResponse:
     """Our own: the files that were wanted, as a tar."""
@@ -378,6 +385,7 @@ async def check(one: call.Call) -> web.StreamResponse:
     context: Any = None
     if token := one.text("context"):
         context = one.core.builder.contexts.context(token)
+        more["ignore"] = isinstance(context, contextstore.TarContext)
     elif given.remote:
         context = buildrequests.remote(one.core, given, more["secrets"], more["agents"])
         more["ignore"] = True

@@ -98,9 +98,8 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     query = _query(cli, values)
     where, dockerfile = args[0], values.text("file")
     body: dict[str, Any] = {}
-    stream: Iterator[bytes] | None = None
     if where == "-":
-        stream = _from_stdin(values, body)
+        _from_stdin(cli, values, query, body)
     elif _remote(where):
         query["remote"] = where
         if dockerfile:
@@ -111,17 +110,13 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         _directory(cli, values, where, query, body)
     _extras(cli, values, body)
     _caches(cli, values, query)
-    if stream is None and "remote" in query:
+    if "remote" in query:
         query["own"] = True
     call = "check" if values.flag("check") else values.text("call")
     if call != "build":
         return _check(cli, call, query, body)
-    if stream is not None and body:
-        raise errors.CliError(
-            "--secret, --ssh and --build-context need a context that is no tar on standard input"
-        )
     headers = _credentials(cli)
-    response = build.build(cli.client, query, stream if stream is not None else body, headers)
+    response = build.build(cli.client, query, body, headers)
     found = view.show(response.json_values())
     cli.client.release(response)
     return _end(cli, values, view, found)
@@ -323,7 +318,9 @@ def _sent(cli: context.Cli, tree: contextsync.Directory) -> str:
     raise AssertionError
 
 
-def _from_stdin(values: flags.Values, body: dict[str, Any]) -> Iterator[bytes] | None:
+def _from_stdin(
+    cli: context.Cli, values: flags.Values, query: dict[str, object], body: dict[str, Any]
+) -> None:
     """A tar on standard input is the context; anything else is the Dockerfile."""
     source: BinaryIO = sys.stdin.buffer
     head = source.read(1024)
@@ -336,11 +333,12 @@ def _from_stdin(values: flags.Values, body: dict[str, Any]) -> Iterator[bytes] |
             yield head
             yield from common.read_chunks(source)
 
-        return chunks()
+        query["context"] = build.upload(cli.client, chunks())
+        query["dockerfile"] = values.text("file") or "Dockerfile"
+        return
     if values.text("file"):
         raise errors.CliError("can't use the Dockerfile of standard input together with --file")
     body["dockerfile"] = (head + source.read()).decode("utf-8")
-    return None
 
 
 def _extras(cli: context.Cli, values: flags.Values, body: dict[str, Any]) -> None:
