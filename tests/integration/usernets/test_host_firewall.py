@@ -176,3 +176,18 @@ def test_everything_is_back_after_kills_flushes_and_repairs(host: Host) -> None:
     engine.end()
     engine.start()
     all_is_well("after somebody deleted a bridge")
+
+
+def test_forwarding_is_left_alone_when_the_engine_is_told_so(host: Host) -> None:
+    engine = host.engine
+    engine.end()
+    for version in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        host.run("host", "sysctl", "-qw", f"{version}=0")
+    engine.start("--ip-forward=false", "--ipv6")
+    serve(engine)
+    for version in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        assert host.run("host", "sysctl", "-n", version).strip() == "0"
+    warnings = engine.out("info", "--format", "{{json .Warnings}}", client=DOCKER)
+    assert "IPv4 forwarding is disabled" in warnings
+    assert host.status("host", "127.0.0.1") == "404"  # the host's own packets are not forwarded
+    assert host.status("neighbour", OUTSIDE) == "000"
