@@ -18,19 +18,25 @@ def fetch(carrier: transport.Transport, url: str) -> AsyncIterator[bytes]:
     Raises ``InvalidParameter`` at once for what is no web address; what the server does wrong
     raises from the iterator.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("no scheme or no host")
+        address = yarl.URL(url)
+    except ValueError as error:
         raise errdefs.InvalidParameter(
-            f"cannot import from {url!r}: it is neither '-' nor an http or https URL"
-        )
-    return _stream(carrier, url, parts.netloc.rpartition("@")[2])
+            f"cannot import from {url!r}: it is neither '-' nor an http or https URL: {error}"
+        ) from error
+    return _stream(carrier, address, url, parts.netloc.rpartition("@")[2])
 
 
-async def _stream(carrier: transport.Transport, url: str, host: str) -> AsyncIterator[bytes]:
+async def _stream(
+    carrier: transport.Transport, address: yarl.URL, url: str, host: str
+) -> AsyncIterator[bytes]:
     what = f"downloading {url}"
     try:
         async with carrier.session(None).get(
-            yarl.URL(url), proxy=carrier.settings.proxy(url) or None, max_redirects=5
+            address, proxy=carrier.settings.proxy(url) or None, max_redirects=5
         ) as response:
             if response.status != 200:
                 raise errdefs.System(f"{what}: the server answered with status {response.status}")
