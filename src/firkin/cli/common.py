@@ -99,6 +99,18 @@ def list_format(cli: context.Cli, values: flags.Values, key: str, *, quiet: bool
     return chosen or "table"
 
 
+def file_size(file: BinaryIO) -> int | None:
+    """How many bytes a file has; None for a pipe. The engine makes room for them."""
+    import os
+    import stat
+
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
 def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
     """The pieces of a file, for a request body."""
     while chunk := stream.read(CHUNK):

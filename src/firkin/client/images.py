@@ -78,10 +78,16 @@ def prune(client: api.Client, filters: Filters) -> dict[str, Any]:
 
 
 def load(
-    client: api.Client, archive: Iterator[bytes], *, quiet: bool, platform: str | None = None
+    client: api.Client,
+    archive: Iterator[bytes],
+    *,
+    quiet: bool,
+    platform: str | None = None,
+    size: int | None = None,
 ) -> http.Response:
-    """Send an archive; the response is a stream of progress messages."""
-    query = {"quiet": quiet, "platform": platform}
+    """Send an archive, of ``size`` bytes if that is known; the response is a stream of progress
+    messages."""
+    query = {"quiet": quiet, "platform": platform, "size": size}
     headers = {"Content-Type": "application/x-tar"}
     return client.request("POST", "/images/load", query, archive, headers=headers)
 
@@ -101,8 +107,10 @@ def import_archive(
     message: str = "",
     changes: list[str] | None = None,
     platform: str = "",
+    size: int | None = None,
 ) -> http.Response:
-    """Make an image of a file tree; ``source`` is "-" for ``archive``, or a URL."""
+    """Make an image of a file tree; ``source`` is "-" for ``archive``, of ``size`` bytes if
+    that is known, or a URL."""
     query = {
         "fromSrc": source,
         "repo": repository or None,
@@ -110,6 +118,7 @@ def import_archive(
         "message": message or None,
         "changes": changes or None,
         "platform": platform or None,
+        "size": size,
     }
     return client.request("POST", "/images/create", query, archive)
 

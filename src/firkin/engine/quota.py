@@ -149,7 +149,7 @@ class Keeper:
         """See ``Keeper.limited``."""
         return _limited(self._core)
 
-    async def admit(self, need: int | None) -> None:
+    async def admit(self, need: int | None, expected: int = 0) -> None:
         """See ``Keeper.admit``."""
         core, room = self._core, self._core.images.layers.room
         async with self._lock:
@@ -157,7 +157,7 @@ class Keeper:
             if now is None:
                 room.grant(None)
                 return
-            wanted = (need or 0) * _UNPACKED + max(now.limits.quota, 0) // _SLACK
+            wanted = max((need or 0) * _UNPACKED, expected) + now.limits.quota // _SLACK
             if need != 0 and now.left < wanted:
                 now = await self._collect(now, wanted)
             room.grant(max(0, now.left), _reason(core, now))

@@ -21,8 +21,10 @@ class Keeper(Protocol):
     def limited(self) -> bool:
         """Whether there is any limit."""
 
-    async def admit(self, need: int | None) -> None:
+    async def admit(self, need: int | None, expected: int = 0) -> None:
         """Something of at least ``need`` bytes will be stored; None when that is not known.
+
+        ``expected`` is what it may come to: as much room is made if it can be had.
 
         Raises ``InsufficientStorage`` when ``need`` is more than can be had.
         """

@@ -189,13 +189,13 @@ class ImageService(queries.Queries):
         return pulled.image
 
     @contextlib.asynccontextmanager
-    async def storing(self, need: int | None = None) -> AsyncIterator[None]:
-        """A lease for who stores something new, of ``need`` bytes if that is known.
+    async def storing(self, need: int | None = None, expected: int = 0) -> AsyncIterator[None]:
+        """A lease for who stores something new (see ``room.Keeper.admit``).
 
         What does not fit leaves nothing, not even for the next pull to go on from.
         """
         if self.keeper is not None:
-            await self.keeper.admit(need)
+            await self.keeper.admit(need, expected)
         try:
             async with self.collector.lease():
                 yield
@@ -318,18 +318,18 @@ class ImageService(queries.Queries):
             return ""
 
     async def load(
-        self, source: AsyncIterator[bytes], platforms: Sequence[str] = ()
+        self, source: AsyncIterator[bytes], platforms: Sequence[str] = (), size: int = 0
     ) -> AsyncIterator[dict[str, Any]]:
         """ImageLoad: yields Docker's progress messages once all of the archive is in.
 
         Of an image for several platforms the variants for ``platforms`` are loaded, by default all
-        that are in the archive.
+        that are in the archive. ``size`` is that of the archive, as far as the client has told.
 
         Raises ``InvalidParameter`` for an archive that is damaged, hostile or of another format;
         nothing of it is kept then.
         """
         messages: Messages = []
-        async with self.storing():
+        async with self.storing(expected=2 * size):
             receiver = load.Receiver(self.layers, self.catalog, asyncio.get_running_loop())
             try:
                 archive = await stream.consume(source, receiver.receive, "load images")
@@ -386,10 +386,11 @@ class ImageService(queries.Queries):
         message: str = "",
         changes: Sequence[str] = (),
         platform: str = "",
+        size: int = 0,
     ) -> types.Image:
         """ImageCreate from a root file system tar, plain or compressed: an image of one layer."""
         names = [str(reference.combine(repository, tag))] if repository else []
-        async with self.storing():
+        async with self.storing(expected=2 * size):
             image = await importer.import_layer(
                 source, self.layers, self.catalog, names, message, changes, platform
             )
@@ -417,7 +418,10 @@ class ImageService(queries.Queries):
         be known by the snapshot then (``InvalidParameter`` otherwise).
         """
         names = [str(reference.combine(repository, tag))] if repository else []
-        async with self.storing():
+        expected = 0
+        if self.keeper is not None and self.keeper.limited:
+            expected = 2 * (await self.snapshots.usage(key)).size
+        async with self.storing(expected=expected):
             image = await commit.commit_layer(
                 self.layers,
                 self.catalog,

@@ -221,7 +221,7 @@ def test_load_and_import_stream_the_archive(
     assert out == "Loaded image: x:1\nsha256:1\nsha256:1\n"
     assert "none: no such file or directory" in err
     load, first, second = engine.requests
-    assert load[2] == {"quiet": ["1"]}
+    assert load[2] == {"quiet": ["1"], "size": ["3000000"]}
     assert load[3] == first[3] == archive.read_bytes()
     assert first[2] == {
         "fromSrc": ["-"],
@@ -230,6 +230,7 @@ def test_load_and_import_stream_the_archive(
         "message": ["msg"],
         "changes": ["CMD x"],
         "platform": ["linux/arm64"],
+        "size": ["3000000"],
     }
     assert (second[2], second[3]) == ({"fromSrc": ["https://x/y.tar"]}, b"")
 

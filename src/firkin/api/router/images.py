@@ -56,6 +56,7 @@ async def _import(one: call.Call) -> web.StreamResponse:
         message=one.text("message"),
         changes=one.texts("changes"),
         platform=one.text("platform"),
+        size=_announced(one),
     )
     response = await call.begin(one)
     await response.write(base.encode({"status": made.id}) + b"\n")
@@ -63,11 +64,16 @@ async def _import(one: call.Call) -> web.StreamResponse:
     return response
 
 
+def _announced(one: call.Call) -> int:
+    """How many bytes the body has, as far as the client tells: our own by ``size``."""
+    return max(0, one.number("size", 0) or one.request.content_length or 0)
+
+
 @ROUTES.add("POST", "/images/load", stream=True)
 async def load_images(one: call.Call) -> web.StreamResponse:
     """ImageLoad."""
     platforms = [text for text in one.texts("platform") if text]
-    messages = one.core.images.load(one.stream(), platforms)
+    messages = one.core.images.load(one.stream(), platforms, _announced(one))
     first = [message async for message in messages]  # all of the archive is in before any is said
     response = await call.begin(one)
     for message in first:

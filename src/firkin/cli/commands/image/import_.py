@@ -53,6 +53,7 @@ def _import(
         message=values.text("message"),
         changes=values.items("change"),
         platform=values.text("platform"),
+        size=common.file_size(file) if file else None,
     )
     progress.stdout(response.json_values())
     cli.client.release(response)

@@ -43,6 +43,7 @@ def _load(cli: context.Cli, values: flags.Values, file: BinaryIO) -> int:
         common.read_chunks(file),
         quiet=quiet,
         platform=common.platform(values.text("platform")),
+        size=common.file_size(file),
     )
     if "json" in response.headers.get("content-type", ""):
         progress.stdout(response.json_values())
