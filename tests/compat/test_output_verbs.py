@@ -11,6 +11,7 @@ import shutil
 import normal
 import pytest
 
+import rig
 from rig import Engine
 
 pytestmark = [
@@ -166,6 +167,9 @@ def prepared(engine: Engine, client: str) -> dict[str, str]:
     return {**marks, running: "RUNNING", created: "CREATED", new: "NEWNAME"}
 
 
+_STATES = ("ps", "-a", "--format", "{{.Names}} {{.State}}")
+
+
 @pytest.mark.parametrize("line", VERBS.strip().split("\n"))
 def test_does_and_says_the_same(engine: Engine, line: str) -> None:
     said = {}
@@ -176,7 +180,9 @@ def test_does_and_says_the_same(engine: Engine, line: str) -> None:
         # Docker is the mark of both programs in texts: the names must be read before.
         marks = {name.replace("firkin", "docker"): mark for name, mark in names.items()}
         first = normal.say(engine, client, words, names=marks, identities=False)
-        state = engine.out("ps", "-a", "--format", "{{.Names}} {{.State}}", client="docker")
+        # What CREATED runs ends by itself, sooner or later.
+        rig.settled(lambda client=client: f"{client}-waits running" not in engine.out(*_STATES))
+        state = engine.out(*_STATES, client="docker")
         said[client] = (first, sorted(state.replace(client, "").splitlines()))
         if paused := engine.out("ps", "-q", "-f", "status=paused").split():
             engine.run("unpause", *paused)
