@@ -1,8 +1,7 @@
 """Options of log drivers: their values, and what they choose to tell of a container.
 
-``tag`` is a template of fields: ``{{.ID}}`` (12 digits), ``{{.FullID}}``, ``{{.Name}}``,
-``{{.ImageID}}``, ``{{.ImageFullID}}``, ``{{.ImageName}}``, ``{{.DaemonName}}``. ``labels`` and
-``env`` are names apart by commas, ``labels-regex`` and ``env-regex`` expressions that names match.
+``tag`` is a template: see ``firkin.logger.tags``. ``labels`` and ``env`` are names apart by commas,
+``labels-regex`` and ``env-regex`` expressions that names match.
 """
 
 from __future__ import annotations
@@ -11,16 +10,12 @@ import re
 from collections.abc import Mapping
 
 from firkin import errdefs
-from firkin.logger import logger
+from firkin.logger import logger, tags
 
 _SIZE = re.compile(r"(\d{1,15})(?:\.\d+)?\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_FIELD = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-_FIELDS = frozenset(
-    {".ID", ".FullID", ".Name", ".ImageID", ".ImageFullID", ".ImageName", ".DaemonName"}
-)
 
 
 def size(options: Mapping[str, str], name: str, default: int) -> int:
@@ -110,27 +105,12 @@ def check(driver: logger.Driver, options: Mapping[str, str], *, reads: bool) -> 
 
 
 def _check_tag(template: str) -> None:
-    for field in _FIELD.findall(template):
-        if field not in _FIELDS:
-            raise errdefs.InvalidParameter(
-                f"log option tag={template[:80]}: unknown field {{{{{field}}}}}: there are "
-                + ", ".join(sorted(f"{{{{{name}}}}}" for name in _FIELDS))
-            )
+    tags.render(template, tags.EXAMPLE)
 
 
 def tag(info: logger.Info, default: str = "{{.ID}}") -> str:
     """The tag of a container's entries."""
-    image_id = info.image_id.rpartition(":")[2]
-    values = {
-        ".ID": info.id[:12],
-        ".FullID": info.id,
-        ".Name": info.name,
-        ".ImageID": image_id[:12],
-        ".ImageFullID": info.image_id,
-        ".ImageName": info.image,
-        ".DaemonName": "firkin",
-    }
-    return _FIELD.sub(lambda match: values[match[1]], info.options.get("tag") or default)
+    return tags.render(info.options.get("tag") or default, info)
 
 
 def attributes(info: logger.Info, *, tagged: bool = True) -> dict[str, str]:

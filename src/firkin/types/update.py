@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import field
 
 from firkin.types.base import Wire
@@ -13,7 +15,8 @@ class UpdateRequest(Wire):
 
     Units are those of ``HostConfig``. Firkin's own are ``labels`` and ``remove_labels``, labels to
     set and names of labels to take away, and ``publish`` and ``unpublish``, port bindings to add
-    and ports ("80/tcp") whose bindings go.
+    and ports ("80/tcp") whose bindings go. The last ones of all can't be changed: see
+    ``FIXED``.
     """
 
     cpu_shares: int = 0
@@ -43,6 +46,19 @@ class UpdateRequest(Wire):
     remove_labels: list[str] | None = None
     publish: dict[str, list[PortBinding] | None] | None = None
     unpublish: list[str] | None = None
+    cgroup_parent: str = ""
+    devices: list[Any] | None = None
+    device_cgroup_rules: list[str] | None = None
+    device_requests: list[Any] | None = None
+    oom_kill_disable: bool | None = None
+    ulimits: list[Any] | None = None
+
+
+FIXED = (
+    "cgroup_parent", "devices", "device_cgroup_rules", "device_requests", "oom_kill_disable",
+    "ulimits",
+)  # fmt: skip
+"""Fields that the Engine API's body has, for what is decided when a container is created."""
 
 
 class UpdateResponse(Wire):

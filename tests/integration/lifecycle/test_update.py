@@ -79,6 +79,8 @@ def test_labels_of_a_running_container(engine: Engine) -> None:
         ({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 2}}, 400, "maximum retry"),
         ({"Memory": "much"}, 400, "does not fit"),
         ({"CpuRealtimePeriod": 1000}, 501, "realtime"),
+        ({"Ulimits": [{"Name": "nofile", "Soft": 9, "Hard": 9}]}, 501, "update of ulimits"),
+        ({"OomKillDisable": True}, 501, "update of oom kill disable"),
     ],
 )
 def test_refused(engine: Engine, body: dict[str, Any], status: int, words: str) -> None:

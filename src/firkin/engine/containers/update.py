@@ -37,7 +37,7 @@ async def update(
 
     Raises ``InvalidParameter`` for values that can't be, ``Conflict`` for those that contradict
     what the container has or that the kernel refuses (memory in use above a new limit),
-    ``NotImplemented`` for real-time scheduling. Whatever it raises, nothing has changed.
+    ``NotImplemented`` for real-time scheduling and what can't be changed. Whatever it raises, nothing has changed.
     """
     async with container.lock:
         if container.state.status in (model.Status.REMOVING, model.Status.DEAD):
@@ -88,6 +88,12 @@ def merge(host: wire.HostConfig, request: update_types.UpdateRequest) -> None:
         raise errdefs.NotImplemented(
             "realtime CPU scheduling: not supported by this version: leave it out"
         )
+    for name in update_types.FIXED:
+        if getattr(request, name):
+            raise errdefs.NotImplemented(
+                f"update of {name.replace('_', ' ')}: decided when a container is created: create "
+                "it anew"
+            )
     _check_conflicts(host, request)
     for name in _PLAIN:
         if value := getattr(request, name):
