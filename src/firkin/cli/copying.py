@@ -15,7 +15,7 @@ import stat
 import sys
 
 from firkin.cli import errors
-from firkin.wire import tarpack
+from firkin.wire import acl, tarpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -200,6 +200,9 @@ def _attributes(path: str) -> dict[bytes, bytes]:
                 if name == "security.capability" or name.startswith("user."):
                     value = os.getxattr(path, name, follow_symlinks=False)
                     found[b"SCHILY.xattr." + os.fsencode(name)] = value
+                elif name in acl.NAMES:
+                    value = os.getxattr(path, name, follow_symlinks=False)
+                    found[acl.NAMES[name]] = acl.to_text(value)
         except OSError:
             pass  # a file system without attributes
     return found
@@ -259,6 +262,7 @@ class Unpacker:
             raise errors.CliError(f"the archive is damaged: {error}") from None
         for path, member in reversed(self._late):
             os.chmod(path, member.mode & 0o7777)
+            self._set_access(path, member)
             _set_times(path, member)
 
     def _path(self, name: str) -> str:
@@ -312,7 +316,19 @@ class Unpacker:
         _set_attributes(path, member)
         if not member.isdir():
             os.chmod(path, member.mode & 0o7777)
+            self._set_access(path, member)
             _set_times(path, member)
+
+    def _set_access(self, path: str, member: tarfile.TarInfo) -> None:
+        """Access control lists belong to the owners: ids of the container mean others here."""
+        if not (self._owners and hasattr(os, "setxattr")):
+            return
+        for name, key in acl.NAMES.items():
+            if text := member.pax_headers.get(key.decode()):
+                try:
+                    os.setxattr(path, name, acl.from_text(text))
+                except (OSError, ValueError):
+                    continue  # a file system without them, or a user who may not
 
     def _make_way(self, path: str, member: tarfile.TarInfo) -> None:
         try:

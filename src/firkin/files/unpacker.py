@@ -36,9 +36,8 @@ class Unpacker:
         lib.read_empty(reader)
         for code in (libarchive.GZIP, libarchive.BZIP2, libarchive.XZ, libarchive.ZSTD):
             lib.read_filter(reader, code)
-        lib.disk_options(
-            disk, libarchive.OWNER | libarchive.PERM | libarchive.TIME | libarchive.XATTR
-        )
+        wanted = libarchive.OWNER | libarchive.PERM | libarchive.TIME | libarchive.XATTR
+        lib.disk_options(disk, wanted | libarchive.ACL)
         if lib.read_open_fd(reader, 0, _CHUNK) != libarchive.OK:
             raise self._bad("not a tar archive", reader)
         while (result := lib.read_next(reader, entry)) != libarchive.EOF:

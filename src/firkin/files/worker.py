@@ -45,7 +45,7 @@ from typing import Any, NoReturn
 
 from firkin.files import unpacker, view
 from firkin.linux import confine, libarchive, nursery
-from firkin.wire import tarpack
+from firkin.wire import acl, tarpack
 
 MEMORY = 1 << 30
 FILES = 2048
@@ -272,6 +272,8 @@ def _attributes(fd: int) -> dict[bytes, bytes]:
         for name in os.listxattr(fd):
             if name == "security.capability" or name.startswith("user."):
                 found[b"SCHILY.xattr." + os.fsencode(name)] = os.getxattr(fd, name)
+            elif name in acl.NAMES:
+                found[acl.NAMES[name]] = acl.to_text(os.getxattr(fd, name))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 EOF, OK, WARN = 1, 0, -20
 
 # What write_disk does with an entry (archive_write_disk(3)).
-OWNER, PERM, TIME, UNLINK = 0x1, 0x2, 0x4, 0x10
+OWNER, PERM, TIME, UNLINK, ACL = 0x1, 0x2, 0x4, 0x10, 0x20
 XATTR, SECURE_SYMLINKS, SECURE_NODOTDOT = 0x80, 0x100, 0x200
 SECURE_NOABSOLUTE = 0x10000
 

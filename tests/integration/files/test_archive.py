@@ -12,6 +12,7 @@ import tars
 
 import rig
 import unixhttp
+from firkin.wire import acl
 
 pytestmark = pytest.mark.root
 
@@ -130,6 +131,23 @@ def test_kinds_are_replaced_only_when_that_is_wanted(engine: rig.Engine, contain
     assert tars.head(engine, container, "/tmp/tree/file")[1]["mode"] & 1 << 31
     assert tars.put(engine, container, "/tmp", on_directory)[0] == 200
     assert tars.head(engine, container, "/tmp/tree")[1]["size"] == len(b"now a file")
+
+
+def test_access_control_lists(engine: rig.Engine, container: str, tmp_path: Path) -> None:
+    source, back = tmp_path / "source", tmp_path / "back"
+    source.mkdir()
+    (source / "file").write_text("x")
+    lists = {
+        (".", "default"): "user::rwx,user:77:rwx,group::r-x,mask::rwx,other::r-x",
+        ("file", "access"): "user::rw-,user:1234:rw-,group::r--,group:5:r--,mask::rw-,other::---",
+    }
+    for (name, kind), text in lists.items():
+        os.setxattr(source / name, f"system.posix_acl_{kind}", acl.from_text(text))
+    engine.run("cp", "-a", str(source), "box:/tmp")
+    engine.run("cp", "-a", "box:/tmp/source", str(back))
+    for name, kind in lists:
+        attribute = f"system.posix_acl_{kind}"
+        assert os.getxattr(back / name, attribute) == os.getxattr(source / name, attribute)
 
 
 def test_holes_stay_holes(engine: rig.Engine, container: str, tmp_path: Path) -> None:

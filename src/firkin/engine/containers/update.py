@@ -37,7 +37,8 @@ async def update(
 
     Raises ``InvalidParameter`` for values that can't be, ``Conflict`` for those that contradict
     what the container has or that the kernel refuses (memory in use above a new limit),
-    ``NotImplemented`` for real-time scheduling and what can't be changed. Whatever it raises, nothing has changed.
+    ``NotImplemented`` for real-time scheduling and for what is fixed. Whatever it raises, nothing
+    has changed.
     """
     async with container.lock:
         if container.state.status in (model.Status.REMOVING, model.Status.DEAD):
