@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +78,32 @@ def tools(session_engine: Engine, debian: str) -> Iterator[str]:
     yield "tools"
     session_engine.run("rmi", "-f", "tools", "real", check=False)
     session_engine.run("builder", "prune", "-af", check=False)
+
+
+@pytest.fixture(scope="module")
+def world(session_engine: Engine) -> Iterator[Engine]:
+    """The engine with containers in several states, volumes, tags and labels."""
+    engine = session_engine
+    script = "echo one; echo two >&2; exec sleep 1000"
+    for words in (
+        ("volume", "create", "--label", "a=1", "v1"),
+        ("volume", "create", "vol10"),
+        ("volume", "create", "vol2"),
+        ("run", "-d", "--name", "web", "-p", "127.0.0.1::80", "-p", "9443:443/udp",
+         "-p", "9500-9502:9500-9502", "--expose", "9000-9003", "--label", "a=b",
+         "--label", "com.x=long value", "-v", "v1:/data", "-v", "/tmp:/hosttmp:ro",
+         "busybox", "sh", "-c", script),
+        ("create", "--name", "fresh", "-e", "A=1", "busybox", "true"),
+        ("run", "-d", "--name", "frozen", "--network", "host", "busybox", "sleep", "1000"),
+        ("pause", "frozen"),
+        ("tag", "busybox", "busybox:second"),
+    ):  # fmt: skip
+        engine.run(*words)
+    engine.run("run", "--name", "done", "busybox", "sh", "-c", "exit 3", check=False)
+    time.sleep(1.1)  # clients ask for events until the second that has just begun
+    yield engine
+    engine.run("unpause", "frozen")
+    engine.run("rm", "-f", "-v", *engine.out("ps", "-aq").split())
+    engine.run("volume", "prune", "-af")
+    engine.run("network", "prune", "-f")
+    engine.run("rmi", "busybox:second")

@@ -33,7 +33,10 @@ TEMPLATE = re.compile(
     r"^(?:[\w ]+: )?template: ?(?:[\w ]*:[\d:]+:? ?)?(?:executing (?:\"\w*\" )?at )?", re.MULTILINE
 )
 TYPE = re.compile(r"(can't evaluate field \w+) in type \S+")
-ADVICE = re.compile(r" \(start firkind, or say with -H where it listens\)")
+ADVICE = re.compile(
+    r" \((?:start firkind, or say with -H where it listens|a duration such as .*|want [^)]*"
+    r"|in '[^']*'|{{\w+}} has no {{end}})\)"
+)
 IDENTITY = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{12})\b")
 
 

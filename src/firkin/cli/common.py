@@ -27,6 +27,8 @@ def filter_flag(short: str = "", usage: str = "Only what fits, as in name=value"
 
 def _check_filter(text: str) -> str:
     name, equals, value = text.partition("=")
+    if not text:
+        return ""
     if not equals:
         raise ValueError("bad format of filter (expected name=value)")
     return f"{name.strip().lower()}={value.strip()}"
@@ -35,7 +37,7 @@ def _check_filter(text: str) -> str:
 def filters(given: Iterable[str]) -> dict[str, list[str]]:
     """Filters as the API takes them: the values of each name."""
     found: dict[str, list[str]] = {}
-    for item in given:
+    for item in filter(None, given):  # an empty one is none
         name, _, value = item.partition("=")
         values = found.setdefault(name, [])
         if value not in values:

@@ -374,7 +374,7 @@ def _parse_short(word: str, rest: list[str], flags: dict[str, Flag], values: Val
             if letter == "h":
                 raise HelpRequested
             shown = letter if letter.isprintable() else ascii(letter)[1:-1]
-            raise errors.FlagError(f"unknown shorthand flag: '{shown}' in {word}")
+            raise errors.FlagError(f"unknown shorthand flag: '{shown}' in -{letter}{bundle}")
         if len(bundle) > 1 and bundle[0] == "=":
             values.set(flag, bundle[1:])
             return

@@ -89,6 +89,15 @@ class _Header:
         return self.columns.get(name)
 
 
+def label(labels: object, name: object) -> object:
+    """The method ``Label`` of rows. Raises ``InvalidParameter`` unless the name is a string."""
+    if not isinstance(name, str):
+        from firkin.cli.template import TemplateError, gofmt
+
+        raise TemplateError(f"expected string; found {gofmt.show(name)}")
+    return labels.get(name, "") if isinstance(labels, dict) else ""
+
+
 def _label_title(name: str) -> str:
     return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 

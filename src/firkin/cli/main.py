@@ -83,8 +83,9 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if values.text("log-level") not in program.LOG_LEVELS:
         return _fail(
-            f"Unable to parse logging level: {values.text('log-level')}; known are "
-            + ", ".join(program.LOG_LEVELS),
+            f"Unable to parse logging level: {values.text('log-level')} (want one of "
+            + ", ".join(program.LOG_LEVELS)
+            + ")",
             1,
         )
     if not words:
@@ -197,7 +198,7 @@ def _unknown(unknown: registry.Unknown) -> int:
     if close := registry.similar(unknown.path, unknown.word):
         lines += ["", "Did you mean this?", *(f"    {program.PROGRAM} {name}" for name in close)]
     if unknown.path:
-        lines += ["", f"Usage:  {path} COMMAND"]
+        lines += ["", f"Usage:  {path}"]
     lines += ["", f"Run '{path} --help' for more information"]
     return _fail("\n".join(lines), 1)
 

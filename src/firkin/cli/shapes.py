@@ -9,13 +9,14 @@ JSON alone doesn't say which is which; the Engine API's types do, and they are w
 JSON name differs it follows a colon; a name alone with a ``+`` is an embedded type, whose fields
 are read as if they were the outer type's own. Types are written as in Go: ``[]T``, ``map[T]`` (the
 key is a string; in ``ports[T]`` it is a type of its own), ``*T``, ``time``, ``any`` (left as it
-came), or the name of a line.
+came), or the name of a line. In JSON a field with ``!`` is there even if the engine did not send
+it, one with ``?`` is not there if it is zero.
 """
 
 from __future__ import annotations
 
 from firkin.cli.template import values
-from firkin.cli.template.values import NIL, Map, Struct
+from firkin.cli.template.values import NIL, Map, NilList, Struct
 
 SCHEMA = """
 container +base, Mounts []mount, Config *config, NetworkSettings *netset, \
@@ -60,9 +61,9 @@ BlkioDeviceWriteBps []*throttle, BlkioDeviceReadIOps []*throttle, \
 BlkioDeviceWriteIOps []*throttle, CPUPeriod:CpuPeriod int, CPUQuota:CpuQuota int, \
 CPURealtimePeriod:CpuRealtimePeriod int, CPURealtimeRuntime:CpuRealtimeRuntime int, \
 CpusetCpus string, CpusetMems string, Devices []device, DeviceCgroupRules []string, \
-DeviceRequests []request, KernelMemory int, KernelMemoryTCP int, MemoryReservation int, \
+DeviceRequests []request, KernelMemory int?, KernelMemoryTCP int?, MemoryReservation int, \
 MemorySwap int, MemorySwappiness *int, OomKillDisable *bool, PidsLimit *int, Ulimits []*ulimit, \
-CPUCount:CpuCount int, CPUPercent:CpuPercent int, IOMaximumIOps int, IOMaximumBandwidth int
+CPUCount:CpuCount int!, CPUPercent:CpuPercent int!, IOMaximumIOps int!, IOMaximumBandwidth int!
 weight Path string, Weight int
 throttle Path string, Rate int
 device PathOnHost string, PathInContainer string, CgroupPermissions string
@@ -88,10 +89,10 @@ Config *imageconfig, Architecture string, Variant string, Os string, OsVersion s
 Size int, VirtualSize int, GraphDriver graph, RootFS rootfs, Metadata metadata, \
 Descriptor *any, Manifests []any
 imageconfig +ociconfig, +dockerconfig
-ociconfig User string, ExposedPorts ports[empty], Env []string, Entrypoint []string, \
-Cmd []string, Volumes map[empty], WorkingDir string, Labels map[string], StopSignal string, \
-ArgsEscaped bool
-dockerconfig Healthcheck *healthcheck, OnBuild []string, Shell []string
+ociconfig User string?, ExposedPorts ports[empty]?, Env []string?, Entrypoint []string?, \
+Cmd []string?, Volumes map[empty]?, WorkingDir string?, Labels map[string]?, \
+StopSignal string?, ArgsEscaped bool?
+dockerconfig Healthcheck *healthcheck?, OnBuild []string?, Shell []string?
 rootfs Type string, Layers []string
 metadata LastTagTime time
 network Name string, ID:Id string, Created time, Scope string, Driver string, EnableIPv4 bool, \
@@ -148,16 +149,17 @@ def shape(value: object, kind: str) -> object:
     if kind.startswith("[]"):
         if isinstance(value, list):
             return [shape(item, kind[2:]) for item in value]
-        return [] if value is None else value
+        return NilList() if value is None else value
     if kind.startswith(("map[", "ports[")):
         if value is not None and not isinstance(value, dict):
             return value
         name, _, inner = kind[:-1].partition("[")
         items = {key: shape(item, inner) for key, item in (value or {}).items()}
         key_type = "string" if name == "map" else "nat.Port"
-        return Map(items, None if inner == "any" else shape(None, inner), value, key_type)
+        zero = None if inner == "any" else shape(None, inner)
+        return Map(items, zero, NIL if value is None else value, key_type)
     if kind == "time":
-        return _time(value)
+        return moment(value)
     if kind == "duration":
         return _duration(value)
     if value is not None and not isinstance(value, dict):
@@ -166,22 +168,26 @@ def shape(value: object, kind: str) -> object:
 
 
 def _struct(value: dict[str, object], kind: str, raw: dict[str, object] | None) -> Struct:
-    """A struct of ``value``. ``raw`` is what its JSON is: as it came, but with maps in order."""
+    """A struct of ``value``. ``raw`` is what its JSON is: what came, in the order of the fields,
+    with maps sorted and times without needless zeros."""
     fields: dict[str, object] = {}
     shown: list[str] = []
-    for name, json_name, field_kind in _types()[kind]:
+    for name, json_name, declared in _types()[kind]:
+        field_kind = declared.rstrip("!?")
         if field_kind[0] == "+":
             inner = _struct(value, field_kind[1:], raw)
             fields.update((key, item) for key, item in inner.items() if key not in fields)
             fields[name] = inner
         else:
             field = fields[name] = shape(value.get(json_name), field_kind)
-            if (
-                raw is not None
-                and raw.get(json_name) is not None
-                and isinstance(field, Map | Struct | list)
-            ):
-                raw[json_name] = values.plain(field)
+            if raw is not None and (json_name in raw or declared[-1] == "!"):
+                plain = raw.pop(json_name, field)
+                if plain is not None and isinstance(field, Map | Struct | list):
+                    plain = values.plain(field)
+                elif field_kind == "time" and isinstance(plain, str) and plain.endswith("Z"):
+                    plain = _cut_fraction(plain[:-1]) + "Z"
+                if plain or declared[-1] != "?":
+                    raw[json_name] = plain  # at the end: so they get into the order of the fields
         shown.append(name)
     return Struct(f"*{kind}", fields, raw, shown)
 
@@ -214,7 +220,7 @@ def _types() -> dict[str, list[tuple[str, str, str]]]:
     return _lines
 
 
-def _time(value: object) -> object:
+def moment(value: object) -> object:
     """A moment as Go prints it: ``2006-01-02 15:04:05.999 +0000 UTC``."""
     if value is None:
         return "0001-01-01 00:00:00 +0000 UTC"

@@ -172,8 +172,8 @@ def parse_moment(text: str, now: float | None = None) -> str:
     seconds, dot, fraction = text.partition(".")
     if "-" in text or not _plain_digits(seconds) or (dot and not _plain_digits(fraction)):
         raise errdefs.InvalidParameter(
-            f"failed to parse value as time or duration: {text!r}; use a duration such as 10m,"
-            " a time such as 2024-05-06T07:08:09Z, or Unix seconds"
+            f'failed to parse value as time or duration: "{text}" (a duration such as 10m,'
+            " a time such as 2024-05-06T07:08:09Z, or Unix seconds)"
         )
     return text
 

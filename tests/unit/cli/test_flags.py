@@ -64,7 +64,7 @@ def test_a_lone_dash_is_an_argument() -> None:
     [
         (["--foo"], "unknown flag: --foo"),
         (["--foo=1"], "unknown flag: --foo"),
-        (["-tx"], "unknown shorthand flag: 'x' in -tx"),
+        (["-tx"], "unknown shorthand flag: 'x' in -x"),
         (["--name"], "flag needs an argument: --name"),
         (["-tn"], "flag needs an argument: 'n' in -tn"),
         (["---x"], "bad flag syntax: ---x"),

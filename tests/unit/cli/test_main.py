@@ -26,7 +26,7 @@ PATH = [str(pathlib.Path(main.__file__).parents[2])]
         (["container", "rename", "a"], 1, "firkin: 'firkin container rename' requires 2 arg"),
         (["rm", "-x"], 125, "unknown shorthand flag: 'x' in -x\n\nUsage:  firkin rm [OPTIONS]"),
         (["--bogus"], 125, "unknown flag: --bogus"),
-        (["run", "-p", "x:y", "b"], 125, "firkin: invalid container port: y"),
+        (["run", "-p", "x:y", "b"], 125, "firkin: invalid containerPort: y"),
         (["run", "-d", "-a", "stdin", "b"], 1, "conflicting options: cannot specify both --att"),
         (["-H", "unix:///nonexistent", "ps"], 1, "Cannot connect to the Docker daemon at unix:"),
         (["-H", "unix:///nonexistent", "run", "b"], 125, "firkin: Cannot connect to the Docker"),

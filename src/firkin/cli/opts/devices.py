@@ -87,7 +87,7 @@ def _is_cdi(value: str) -> bool:
 def _device(value: str) -> dict[str, str]:
     parts = value.split(":")
     if not value or len(parts) > 3:
-        raise ValueError(f"bad format for device: {value!r} (want host[:container][:rwm])")
+        raise ValueError(f"bad format for path: {value} (want host[:container][:rwm])")
     source = parts[0]
     target, access = source, "rwm"
     if len(parts) == 3:

@@ -24,7 +24,7 @@ def variable(value: str) -> str:
 def label(value: str) -> str:
     """Check one ``-l``."""
     if not value.partition("=")[0].strip():
-        raise ValueError(f"invalid label {value!r}: it has no name")
+        raise ValueError(f"invalid label '{value}': empty name")
     return value
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def check(value: str) -> str:
-    """Refuse a filter without ``=``; for use as a flag's check."""
-    if "=" not in value:
+    """Refuse a filter without ``=``, but for an empty one; for use as a flag's check."""
+    if value and "=" not in value:
         raise ValueError("bad format of filter (expected name=value)")
     return value
 
@@ -13,7 +13,7 @@ def check(value: str) -> str:
 def parse(values: list[str]) -> dict[str, dict[str, bool]]:
     """All filters as ``{key: {value: true}}``."""
     found: dict[str, dict[str, bool]] = {}
-    for value in values:
+    for value in filter(None, values):
         key, _, wanted = value.partition("=")
         found.setdefault(key.strip().lower(), {})[wanted.strip()] = True
     return found

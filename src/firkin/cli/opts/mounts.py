@@ -75,7 +75,7 @@ def mount(value: str) -> dict[str, Any]:
         key = key.lower()
         if not equals:
             if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "idmap"):
-                raise ValueError(f"invalid field '{field}': must be a key=value pair")
+                raise ValueError(f"invalid field '{field}' must be a key=value pair")
             setting = "true" if key != "idmap" else "caller"
         prefix = key.partition("-")[0]
         if prefix in ("bind", "volume", "tmpfs", "image") and prefix != key:

@@ -22,8 +22,8 @@ def restart(value: str) -> dict[str, Any]:
             count = flags.parse_integer(times)
         except ValueError:
             raise ValueError(
-                f"invalid restart policy format: maximum retry count must be an integer, "
-                f"not {times!r}"
+                "invalid restart policy format: maximum retry count must be an integer"
+                f" (in {value!r})"
             ) from None
     return {"Name": name, "MaximumRetryCount": count}
 
@@ -86,7 +86,8 @@ def _profile(path: str) -> str:
             profile = json.load(file)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"opening seccomp profile ({path}) failed: {reason}") from None
+        failure = f"opening seccomp profile ({path}) failed: open {path}: {reason}"
+        raise ValueError(failure) from None
     except ValueError as error:
         raise ValueError(f"the seccomp profile ({path}) is not JSON: {error}") from None
     return json.dumps(profile, separators=(",", ":"), ensure_ascii=False)
@@ -110,7 +111,7 @@ def namespaces(values: flags.Values) -> None:
         value = values.text(flag)
         joined = joins and value.startswith("container:") and len(value) > len("container:")
         if value not in allowed and not joined:
-            raise ValueError(f"--{flag}: invalid {shown} mode {flags.quoted(value)}")
+            raise ValueError(f"--{flag}: invalid {shown} mode (in {value!r})")
 
 
 def attach(value: str) -> str:
@@ -124,5 +125,5 @@ def attach(value: str) -> str:
 def storage(values: list[str]) -> dict[str, str]:
     for value in values:
         if "=" not in value:
-            raise ValueError(f"invalid storage option {flags.quoted(value)}: want name=value")
+            raise ValueError(f"invalid storage option (in {value!r})")
     return {key: setting for key, _, setting in (value.partition("=") for value in values)}

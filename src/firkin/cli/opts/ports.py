@@ -63,11 +63,11 @@ def _parse(value: str) -> list[tuple[str, Binding]]:
     container, protocol = _split_protocol(container)
     if not container:
         raise ValueError(f"no port specified: {value or '<empty>'}")
-    first, last = _range(container, "container port")
+    first, last = _range(container, "containerPort")
     if not host:
         low = high = None
     else:
-        low, high = _range(host, "host port")
+        low, high = _range(host, "hostPort")
     count = last - first
     if low is not None and high is not None and high - low != count and count:
         raise ValueError(
@@ -93,7 +93,7 @@ def _split(value: str) -> tuple[str, str, str]:
     if address.startswith("[") and address.endswith("]"):
         address = address[1:-1]
     if address and not text.is_ip(address):
-        raise ValueError(f"invalid IP address: {address} (in the port {value!r})")
+        raise ValueError(f"invalid IP address: {address} (in {value!r})")
     return address, host, container
 
 
@@ -117,4 +117,4 @@ def _range(value: str, what: str) -> tuple[int, int]:
 def _port(digits: str, value: str, what: str) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) < 6 and int(digits) < 65536:
         return int(digits)
-    raise ValueError(f"invalid {what}: {value}: want a number up to 65535")
+    raise ValueError(f"invalid {what}: {value} (want a number up to 65535)")

@@ -23,8 +23,7 @@ an object with       struct whose fields are what ``field(name)`` returns; a cal
 ``field(name)``      method, called with the arguments that follow it
 ===================  ==============================================================================
 
-Limits. The actions ``define``, ``block`` and ``template`` are refused with a message: a format
-given on the command line has no use for them. Complex numbers don't exist.
+Limits. Complex numbers don't exist.
 
 The language is that of https://pkg.go.dev/text/template, the additional functions those of
 https://docs.docker.com/engine/cli/formatting/.
@@ -43,11 +42,14 @@ __all__ = ["NIL", "Map", "Number", "Struct", "Template", "TemplateError", "compi
 class Template:
     """A checked template. Executing it changes nothing in it."""
 
-    __slots__ = ("_nodes", "text")
+    __slots__ = ("_defined", "_nodes", "text")
 
-    def __init__(self, text: str, nodes: list[parser.Node]) -> None:
+    def __init__(
+        self, text: str, nodes: list[parser.Node], defined: dict[str, list[parser.Node]]
+    ) -> None:
         self.text = text
         self._nodes = nodes
+        self._defined = defined
 
     def execute(self, data: object, *, strict: bool = False, header: bool = False) -> str:
         """The template's text for ``data``.
@@ -57,9 +59,9 @@ class Template:
         and a failure ends the line, as a template that fits rows need not fit titles.
         """
         table = functions.header_table() if header else functions.TABLE
-        return _exec.execute(self._nodes, data, table, strict, partial=header)
+        return _exec.execute(self._nodes, self._defined, data, table, strict, partial=header)
 
 
 def compile(text: str) -> Template:
     """Parse ``text``; TemplateError names the line and what is wrong there."""
-    return Template(text, parser.parse(text, functions.TABLE))
+    return Template(text, *parser.parse(text, functions.TABLE))

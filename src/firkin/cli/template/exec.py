@@ -15,6 +15,8 @@ from firkin.cli.template.values import Map, Nil, Struct
 
 MAX_COUNT = 10_000_000
 """The longest ``range`` over a number: a typing error must not fill the memory."""
+MAX_DEPTH = 50
+"""How deep templates may call templates: far from what Python's stack can bear."""
 
 
 class _Break(Exception):
@@ -27,13 +29,14 @@ class _Continue(Exception):
 
 def execute(
     nodes: list[parser.Node],
+    defined: Mapping[str, list[parser.Node]],
     data: object,
     table: Mapping[str, Callable[..., object]],
     strict: bool,
     partial: bool = False,
 ) -> str:
     """The text of ``nodes`` for ``data``; with ``partial``, what there is before a failure."""
-    state = _State(data, table, strict)
+    state = _State(data, defined, table, strict)
     try:
         state.walk(nodes, data)
     except TemplateError:
@@ -44,8 +47,14 @@ def execute(
 
 class _State:
     def __init__(
-        self, data: object, table: Mapping[str, Callable[..., object]], strict: bool
+        self,
+        data: object,
+        defined: Mapping[str, list[parser.Node]],
+        table: Mapping[str, Callable[..., object]],
+        strict: bool,
     ) -> None:
+        self.defined = defined
+        self.depth = 0
         self.out: list[str] = []
         self.variables: list[tuple[str, object]] = [("$", data)]
         self.table = table
@@ -64,6 +73,8 @@ class _State:
                 raise _Break
             elif kind == "continue":
                 raise _Continue
+            elif kind == "template":
+                self.template(node, dot)
             elif node.pipe is not None:
                 mark = len(self.variables)
                 if kind == "action":
@@ -81,9 +92,27 @@ class _State:
                         self.walk(node.other, dot)
                 del self.variables[mark:]
 
+    def template(self, node: parser.Node, dot: object) -> None:
+        """Execute a template that was defined, with the pipe's value for its dot."""
+        value = None if node.pipe is None else self.pipe(node.pipe, dot)
+        body = self.defined.get(node.text)
+        argument = "" if node.pipe is None else f" {node.pipe}"
+        where = f"{{{{template {gofmt.quoted(node.text)}{argument}}}}}"
+        if body is None:
+            raise self.error(where, f"template {gofmt.quoted(node.text)} not defined")
+        if self.depth >= MAX_DEPTH:
+            raise self.error(where, f"exceeded maximum template depth ({MAX_DEPTH})")
+        self.depth += 1
+        outer, self.variables = self.variables, [("$", value)]
+        try:
+            self.walk(body, value)
+        finally:
+            self.variables = outer
+            self.depth -= 1
+
     def range(self, node: parser.Node, pipe: parser.Pipe, dot: object) -> None:
         value = self.pipe(pipe, dot, declare=False)
-        pairs = self.pairs(value)
+        pairs = self.pairs(value, pipe)
         mark = len(self.variables)
         if pairs is None:
             self.walk(node.other, dot)
@@ -102,7 +131,7 @@ class _State:
             finally:
                 del self.variables[mark:]
 
-    def pairs(self, value: object) -> list[tuple[object, object]] | None:
+    def pairs(self, value: object, pipe: parser.Pipe) -> list[tuple[object, object]] | None:
         """Key and item of everything in ``value``, None if there is nothing."""
         if isinstance(value, Nil) or value is None:
             return None
@@ -114,7 +143,7 @@ class _State:
             if value > MAX_COUNT:
                 raise self.error("range", f"can't count to {value}; the limit is {MAX_COUNT}")
             return [(number, number) for number in range(value)] or None
-        raise self.error("range", f"can't iterate over {gofmt.to_text(value)}")
+        raise self.error(str(pipe), f"range can't iterate over {gofmt.to_text(value)}")
 
     def bind(self, name: str, value: object, assign: bool) -> None:
         if not assign:
@@ -159,14 +188,35 @@ class _State:
         if name.text in ("and", "or"):
             return self.shortcut(name, rest, dot, piped)
         arguments = [self.operand(operand, dot) for operand in rest]
+        self.check(name.text, rest, (*arguments, *piped))
+        where = parser.shown([name, *rest])
         try:
             return self.table[name.text](*arguments, *piped)
         except TemplateError as error:
-            raise self.error(name.text, f"error calling {name.text}: {error}") from None
+            raise self.error(where, f"error calling {name.text}: {error}") from None
         except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             shown = " ".join(gofmt.type_name(value) for value in (*arguments, *piped))
             message = f"{name.text} can't be called with arguments of type: {shown or 'none'}"
             raise self.error(name.text, message) from None
+
+    def check(self, name: str, rest: list[parser.Operand], values: tuple[object, ...]) -> None:
+        """Refuse arguments of a wrong number or type for a function."""
+        least, most, kinds = functions.SIGNATURES[name]
+        if not least <= len(values) <= most:
+            want = f"at least {least}" if most > least else str(least)
+            message = f"wrong number of args for {name}: want {want} got {len(values)}"
+            raise self.error(name, message)
+        for index, (value, kind) in enumerate(zip(values, kinds, strict=False)):
+            if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+                continue
+            expected = "string" if kind is str else "int"
+            if index < len(rest) and rest[index].kind == "const":
+                text = rest[index].text
+                found = f"expected {'integer' if kind is int else expected}; found {text}"
+                raise self.error(text, found)
+            where = rest[index].text if index < len(rest) else name
+            got = gofmt.type_name(value)
+            raise self.error(where, f"wrong type for value; expected {expected}; got {got}")
 
     def shortcut(
         self,
@@ -177,7 +227,8 @@ class _State:
     ) -> object:
         """``and`` and ``or`` evaluate arguments only until one decides."""
         if not rest and not piped:
-            raise self.error(name.text, f"wrong number of args for {name.text}: want at least 1")
+            message = f"wrong number of args for {name.text}: want at least 1 got 0"
+            raise self.error(name.text, message)
         value: object = None
         for operand in rest:
             value = self.operand(operand, dot)
@@ -230,8 +281,12 @@ class _State:
             if callable(found):
                 try:
                     return found(*arguments)
+                except TemplateError as error:
+                    where = " ".join(map(gofmt.show, arguments))
+                    raise self.error(where, str(error)) from None
                 except TypeError:
-                    raise self.error(where, f"wrong number of args for {name}") from None
+                    message = f"wrong number of args for {name}: want 1 got {len(arguments)}"
+                    raise self.error(where, message) from None
             return found
         if isinstance(value, Nil):
             raise self.error(where, f"nil pointer evaluating field {name}")

@@ -224,7 +224,10 @@ def _urlquery(*values: object) -> str:
 
 def _json(value: object) -> str:
     encode = getattr(value, "to_json", None)
-    return str(encode()) if encode is not None else to_json(plain(value))
+    if encode is not None:
+        return str(encode())
+    rows = isinstance(value, list) and bool(value) and hasattr(value[0], "to_json")
+    return to_json(plain(value), html_safe=rows)
 
 
 def to_json(value: object, *, html_safe: bool = False) -> str:
@@ -279,7 +282,7 @@ def _pad(text: str, before: int, after: int) -> str:
 def _truncate(text: str, length: int) -> str:
     data = _bytes(_string(text))
     if length < 0:
-        raise TemplateError(f"can't truncate to {length} bytes")
+        raise TemplateError(f"runtime error: slice bounds out of range [:{length}]")
     return text if len(data) < length else _text(data[:length])
 
 
@@ -312,6 +315,22 @@ TABLE: dict[str, Callable[..., object]] = {
     "pad": _pad,
     "truncate": _truncate,
 }
+
+
+_MANY = 1 << 30
+SIGNATURES: dict[str, tuple[int, int, tuple[type, ...]]] = {
+    **dict.fromkeys(("and", "or", "eq", "index", "slice", "call"), (1, _MANY, ())),
+    **dict.fromkeys(("not", "len", "json"), (1, 1, ())),
+    **dict.fromkeys(("ne", "lt", "le", "gt", "ge"), (2, 2, ())),
+    **dict.fromkeys(("print", "println", "html", "js", "urlquery"), (0, _MANY, ())),
+    **dict.fromkeys(("title", "lower", "upper"), (1, 1, (str,))),
+    "printf": (1, _MANY, (str,)),
+    "split": (2, 2, (str, str)),
+    "join": (2, 2, ()),
+    "pad": (3, 3, (str, int, int)),
+    "truncate": (2, 2, (str, int)),
+}
+"""How many arguments a function takes, at least and at most, and what the first ones must be."""
 
 
 def header_table() -> dict[str, Callable[..., object]]:

@@ -160,7 +160,7 @@ class _Action:
             self.add("word", self.name())
             self.end_of_item()
         else:
-            raise _error(text, at, f"unexpected {char!r} in an action")
+            raise _error(text, at, f"bad character U+{ord(char):04X} '{char}'")
 
     def name(self) -> str:
         end = self.at

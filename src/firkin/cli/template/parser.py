@@ -2,11 +2,14 @@
 
 ::
 
-    nodes   = text | action | if | with | range | break | continue
+    nodes   = text | action | if | with | range | break | continue | define | block | template
     action  = pipe
     if      = "if" pipe nodes { "else if" pipe nodes } [ "else" nodes ] "end"
     with    = the same with "with"
     range   = "range" pipe nodes [ "else" nodes ] "end"
+    define  = "define" string nodes "end", not within anything else
+    block   = "block" string pipe nodes "end"
+    template = "template" string [ pipe ]
     pipe    = [ var { "," var } ( ":=" | "=" ) ] command { "|" command }
     command = operand { space operand }
     operand = ( "." | field | var | literal | function | "(" pipe ")" ) { field }
@@ -52,10 +55,20 @@ class Pipe:
         self.assign = False
         self.commands: list[list[Operand]] = []
 
+    def __str__(self) -> str:
+        sign = " = " if self.assign else " := "
+        names = ", ".join(self.names) + sign if self.names else ""
+        return names + " | ".join(shown(command) for command in self.commands)
+
+
+def shown(command: list[Operand]) -> str:
+    """A command as it was written, for messages."""
+    return " ".join(operand.text for operand in command)
+
 
 class Node:
-    """A piece of a template: ``kind`` is "text", "action", "if", "with", "range", "break" or
-    "continue"."""
+    """A piece of a template: ``kind`` is "text", "action", "if", "with", "range", "break",
+    "continue" or "template", whose name is the ``text``."""
 
     __slots__ = ("body", "kind", "other", "pipe", "text")
 
@@ -67,17 +80,20 @@ class Node:
         self.other: list[Node] = []
 
 
-_REFUSED = ("define", "block", "template")
+_NAMED = ("define", "block", "template")
 _CONSTANTS: dict[str, object] = {"true": True, "false": False}
 
 
-def parse(text: str, functions: Container[str]) -> list[Node]:
-    """The tree of ``text``; ``functions`` are the names that may be called."""
+def parse(text: str, functions: Container[str]) -> tuple[list[Node], dict[str, list[Node]]]:
+    """The tree of ``text`` and those that it defines, by name.
+
+    ``functions`` are the names that may be called.
+    """
     parser = _Parser(lexer.tokens(text), functions)
     nodes, end = parser.nodes(0, in_range=False)
     if end:
         raise parser.error(f"unexpected {{{{{end}}}}}")
-    return nodes
+    return nodes, parser.defined
 
 
 class _Parser:
@@ -86,6 +102,7 @@ class _Parser:
         self.functions = functions
         self.at = 0
         self.variables = ["$"]
+        self.defined: dict[str, list[Node]] = {}
 
     def error(self, message: str) -> TemplateError:
         if self.at < len(self.tokens):
@@ -141,12 +158,52 @@ class _Parser:
                 self.at += 1
                 self.right(str(value))
                 found.append(Node(str(value)))
-            elif kind == "word" and value in _REFUSED:
-                raise self.error(f"{value} is not supported in a format")
+            elif kind == "word" and value == "define":
+                if depth:
+                    raise self.error("unexpected {{define}}")
+                self.at += 1
+                self.definition(self.name("define clause"), "define clause", depth)
+            elif kind == "word" and value in _NAMED:
+                self.at += 1
+                found.append(self.call(str(value), depth))
             else:
                 pipe = self.pipe(0)
                 self.right("command")
                 found.append(Node("action", pipe=pipe))
+
+    def name(self, context: str) -> str:
+        """The quoted name of a template."""
+        self.skip_space()
+        kind, value = self.peek()
+        if kind != "string":
+            raise self.error(f"unexpected {value!r} in {context}")
+        self.at += 1
+        return str(value)
+
+    def definition(self, name: str, context: str, depth: int) -> None:
+        """The rest of a definition, whose variables are its own."""
+        self.right(context)
+        outer, self.variables = self.variables, ["$"]
+        body, end = self.nodes(depth + 1, in_range=False)
+        if end != "end":
+            raise self.error("unexpected {{else}} in " + context if end else "unexpected EOF")
+        self.right("end")
+        self.variables = outer
+        self.defined[name] = body
+
+    def call(self, kind: str, depth: int) -> Node:
+        """``template``, or ``block``, which defines what it calls."""
+        context = f"{kind} clause"
+        name = self.name(context)
+        self.skip_space()
+        pipe = None if self.peek()[0] == "right" else self.pipe(0)
+        if kind == "template":
+            self.right(context)
+        elif pipe is None:
+            raise self.error(f"missing value for {context}")
+        else:
+            self.definition(name, context, depth)
+        return Node("template", name, pipe)
 
     def right(self, context: str) -> None:
         self.skip_space()
@@ -158,6 +215,9 @@ class _Parser:
     def control(self, kind: str, depth: int, in_range: bool) -> Node:
         mark = len(self.variables)
         inside = in_range or kind == "range"
+        self.skip_space()
+        if self.peek()[0] == "right":
+            raise self.error(f"missing value for {kind}")
         node = Node(kind, pipe=self.pipe(0, in_range=kind == "range"))
         self.right(kind)
         node.body, end = self.nodes(depth + 1, in_range=inside)
@@ -171,7 +231,7 @@ class _Parser:
             if end == "else":
                 raise self.error("expected end; found {{else}}")
         if not end:
-            raise self.error(f"unexpected end of the template: {{{{{kind}}}}} has no {{{{end}}}}")
+            raise self.error(f"unexpected EOF ({{{{{kind}}}}} has no {{{{end}}}})")
         self.right("end")
         del self.variables[mark:]
         return node
@@ -188,9 +248,9 @@ class _Parser:
             pipe.commands.append(self.command(depth))
             if not self.accept("op", "|"):
                 break
-        for command in pipe.commands[1:]:
+        for stage, command in enumerate(pipe.commands[1:], 2):
             if command[0].kind in ("const", "nil", "dot") and not command[0].fields:
-                raise self.error(f"non executable command in pipeline: {command[0].text}")
+                raise self.error(f"non executable command in pipeline stage {stage}")
         if not pipe.assign:
             self.variables.extend(pipe.names)
         return pipe
@@ -251,7 +311,7 @@ class _Parser:
             pipe = self.pipe(depth + 1)
             if not self.accept("op", ")"):
                 raise self.error("unclosed left paren")
-            operand = Operand("pipe", pipe, "(...)")
+            operand = Operand("pipe", pipe, f"({pipe})")
         elif kind in ("string", "int", "float"):
             operand = Operand("const", value, repr(value) if kind != "string" else f'"{text}"')
             self.at += 1
@@ -282,7 +342,7 @@ class _Parser:
             operand = Operand("const", _CONSTANTS[word], word)
         elif word == "nil":
             operand = Operand("nil", None, word)
-        elif word in ("end", "else", "if", "with", "range", "break", "continue", *_REFUSED):
+        elif word in ("end", "else", "if", "with", "range", "break", "continue", *_NAMED):
             raise self.error(f"unexpected <{word}> in command")
         elif word not in self.functions:
             raise self.error(f'function "{word}" not defined')

@@ -19,6 +19,12 @@ NIL = Nil()
 """A nil pointer to a struct: unlike ``None`` it is a value, it prints as ``<nil>``."""
 
 
+class NilList(list[object]):
+    """A nil slice: like an empty one, but ``null`` in JSON."""
+
+    __slots__ = ()
+
+
 class Struct(dict[str, object]):
     """A Go struct: its fields keep the order of their declaration, a missing one is an error.
 
@@ -71,8 +77,13 @@ def plain(value: object) -> object:
         return value.raw
     if isinstance(value, Map):
         raw = value.raw
-        return {key: raw[key] for key in sorted(raw)} if isinstance(raw, dict) else raw
-    if isinstance(value, Nil):
+        if not isinstance(raw, dict):
+            return plain(raw)
+        return {
+            key: plain(value[key]) if isinstance(value.get(key), Struct) else raw[key]
+            for key in sorted(raw)
+        }
+    if isinstance(value, Nil | NilList):
         return None
     if isinstance(value, Number):
         return float(value) if value.strip("-0123456789") else int(value)

@@ -142,7 +142,7 @@ def row(item: Json, whole: bool) -> formatter.Row:
         "Platform": lambda: _platform(item),
     }
     methods: dict[str, Callable[..., object]] = {
-        "Label": lambda name: (item.get("Labels") or {}).get(name, "")
+        "Label": lambda name: formatter.label(item.get("Labels"), name)
     }
     return formatter.Row(fields, methods, "*formatter.ContainerContext")
 

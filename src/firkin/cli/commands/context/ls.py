@@ -41,7 +41,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     rows = [_row(cli, name, name == current) for name in names]
     formatter.render(rows, fmt, sys.stdout, columns=COLUMNS)
     variable = next((host for host in context.HOST_VARIABLES if os.environ.get(host)), "")
-    if variable and not quiet:
+    if variable:
         cli.warn(
             f"Warning: {variable} environment variable overrides the active context. To use a "
             f"context, either set the global --context flag, or unset {variable} environment "

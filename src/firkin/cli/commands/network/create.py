@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from firkin.cli import common, errors, flags
+from firkin.cli.opts import environment
 from firkin.client import networks
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ COMMAND = flags.Command(
         ),
         flags.boolean("ipv4", "", "Give IPv4 addresses", True),
         flags.boolean("ipv6", "", "Give IPv6 addresses"),
-        flags.strings("label", "", "Label of the network"),
+        flags.strings("label", "", "Label of the network", check=environment.label),
         flags.strings(
             "opt",
             "o",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
-from firkin.cli import common, errors, flags, formatter, units
+from firkin.cli import common, errors, flags, formatter, shapes, units
+from firkin.cli.commands.container import ls as container_ls
 from firkin.cli.commands.image import ls as image_ls
+from firkin.cli.commands.volume import ls as volume_ls
 from firkin.client import system
 
 TYPE_CHECKING = False
@@ -65,11 +68,20 @@ CACHE_COLUMNS = {
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """The summary, or with -v every object."""
     fmt, verbose = values.text("format"), values.flag("verbose")
-    if verbose and fmt and fmt != "table":
-        raise errors.CliError("the verbose and the format options conflict")
     usage = system.disk_usage(cli.client)
     if verbose:
-        _show_objects(usage)
+        if fmt in ("", "table"):
+            _show_objects(usage)
+        elif fmt == "json":
+            from firkin.cli.template import functions
+            from firkin.cli.template import values as kinds
+
+            fields = {name: kinds.plain(rows) for name, rows in _objects(usage).fields.items()}
+            sys.stdout.write(functions.to_json(fields, html_safe=True))
+        else:
+            out = io.StringIO()
+            formatter.render([_objects(usage)], fmt, out, columns={})
+            sys.stdout.write(out.getvalue().removesuffix("\n"))  # one object, as it is
         return 0
     chosen = TABLE if fmt in ("", "table") else fmt
     formatter.render(summary(usage), chosen, sys.stdout, columns=COLUMNS)
@@ -165,6 +177,27 @@ def _show_objects(usage: dict[str, Any]) -> None:
     formatter.render(rows, _table(CACHE_COLUMNS), out, columns=CACHE_COLUMNS)
 
 
+def _objects(usage: dict[str, Any]) -> formatter.Row:
+    """All of it as one object with four lists, for templates."""
+    images = [
+        image_ls.row(image, *next(image_ls.names_of(image, False, False))[:2], "", False)
+        for image in _items(usage, "Images")
+    ]
+    fields: dict[str, object] = {
+        "Images": images,
+        "Containers": [_whole(item) for item in _items(usage, "Containers")],
+        "Volumes": [volume_ls.row(item) for item in _items(usage, "Volumes")],
+        "BuildCache": [_cache(item, whole=True) for item in _items(usage, "BuildCache")],
+    }
+    return formatter.Row(fields, type_name="*formatter.diskUsageContext")
+
+
+def _whole(item: dict[str, Any]) -> formatter.Row:
+    row = container_ls.row(item, True)
+    row.fields["Size"] = units.human_size(item.get("SizeRw") or 0, 3)
+    return row
+
+
 def _table(columns: dict[str, str]) -> str:
     return "table " + "\t".join("{{." + name + "}}" for name in columns)
 
@@ -200,13 +233,19 @@ def _volume(item: dict[str, Any]) -> formatter.Row:
     )
 
 
-def _cache(item: dict[str, Any]) -> formatter.Row:
+def _cache(item: dict[str, Any], *, whole: bool = False) -> formatter.Row:
+    identity = str(item.get("ID") or "")
     return formatter.Row(
         {
-            "ID": str(item.get("ID") or "")[:12] + ("*" if item.get("InUse") else ""),
+            "ID": identity if whole else identity[:12] + ("*" if item.get("InUse") else ""),
+            "Parent": ",".join(item.get("Parents") or ()) or item.get("Parent") or "",
             "CacheType": item.get("Type") or "",
+            "Description": item.get("Description") or "",
+            "InUse": "true" if item.get("InUse") else "false",
             "Size": units.human_size(item.get("Size") or 0, 3),
+            "CreatedAt": lambda: shapes.moment(item.get("CreatedAt")),
             "CreatedSince": _since(item.get("CreatedAt")),
+            "LastUsedAt": lambda: shapes.moment(item.get("LastUsedAt")),
             "LastUsedSince": _since(item.get("LastUsedAt")),
             "UsageCount": str(item.get("UsageCount") or 0),
             "Shared": "true" if item.get("Shared") else "false",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from firkin.cli import common, errors, flags
+from firkin.cli.opts import environment
 from firkin.client import volumes
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ COMMAND = flags.Command(
     "Create a volume",
     (
         flags.string("driver", "d", "Volume driver", "local"),
-        flags.strings("label", "", "Label of the volume"),
+        flags.strings("label", "", "Label of the volume", check=environment.label),
         flags.string("name", "", "Name of the volume", hidden=True),
         flags.strings(
             "opt",

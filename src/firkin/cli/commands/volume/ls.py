@@ -48,12 +48,13 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         fmt = "name: {{.Name}}" if quiet else "name: {{.Name}}\ndriver: {{.Driver}}\n"
     found = volumes.list_volumes(cli.client, common.filters(values.items("filter")))
     found.sort(key=lambda volume: ordering.natural(volume["Name"]))
-    rows = (_row(volume) for volume in found)
+    rows = (row(volume) for volume in found)
     formatter.render(rows, fmt, sys.stdout, columns=COLUMNS)
     return 0
 
 
-def _row(volume: dict[str, Any]) -> formatter.Row:
+def row(volume: dict[str, Any]) -> formatter.Row:
+    """One line."""
     labels = volume.get("Labels") or {}
     usage = volume.get("UsageData")
     return formatter.Row(
