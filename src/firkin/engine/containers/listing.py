@@ -9,7 +9,7 @@ from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
 from firkin.engine import rootfs, times
-from firkin.engine.containers import inspect, model, netmode, remove, sizes
+from firkin.engine.containers import inspect, model, netmode, remove, rows, sizes
 
 FILTERS = frozenset(
     {
@@ -118,8 +118,8 @@ async def listing(
     size: bool = False,
     wanted: filtering.Filters,
     version: tuple[int, int] = (1, 56),
-) -> list[dict[str, Any]]:
-    """The answer of ContainerList, the newest first."""
+) -> list[Any]:
+    """The answer of ContainerList, the newest first: values to be encoded as JSON."""
     chooser = _Chooser(core, wanted)
     ancestors = chooser.ancestors()
     every = everything or limit > 0 or wanted.has("status") or wanted.has("exited")
@@ -127,12 +127,14 @@ async def listing(
         subject
         for subject in core.containers
         if (every or subject.running or subject.state.status is model.Status.RESTARTING)
-        and chooser.accepts(subject, ancestors)
+        and (not wanted or chooser.accepts(subject, ancestors))
     ]
     chosen.sort(key=lambda c: c.created, reverse=True)
     if limit > 0:
         chosen = chosen[:limit]
-    own = await sizes.written(core, chosen) if size else {}
+    if not size:
+        return rows.rows(core, chosen, version)
+    own = await sizes.written(core, chosen)
     return [
         inspect.summary(core, subject, own=own.get(subject.id), version=version)
         for subject in chosen

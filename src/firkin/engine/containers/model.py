@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from typing import Any
 
 import msgspec
 
@@ -166,6 +167,8 @@ class Container:
         self.backoff = 0.0
         self.clean_end = False
         self.doomed = 0
+        self.rows: dict[bool, Any] = {}
+        """Belongs to ``firkin.engine.containers.rows``."""
         self.returning = 0
 
     @property
