@@ -70,7 +70,7 @@ def test_the_table_of_stats_lives(engine: Engine, client: str, ticks: str) -> No
         assert screen.wait() == 130
 
 
-def test_bars_of_a_load_and_of_none_in_a_pipe(engine: Engine, client: str, tmp_path: Path) -> None:
+def test_bars_of_what_is_sent_and_none_in_a_pipe(engine: Engine, tmp_path: Path) -> None:
     tree, tar = tmp_path / "tree.tar", tmp_path / "image.tar"
     with tarfile.open(tree, "w") as archive:
         found = tarfile.TarInfo("noise")
@@ -80,12 +80,14 @@ def test_bars_of_a_load_and_of_none_in_a_pipe(engine: Engine, client: str, tmp_p
     engine.run("save", "-o", str(tar), "noise")
     engine.run("rmi", "-f", "noise")
     try:
-        with at_terminal(engine, client, "load", "-i", str(tar)) as screen:
-            screen.expect(r"\[=*>? *\] +\S+/\S+")
-            screen.expect("Loaded image: noise:latest")
-            assert screen.wait() == 0
-        engine.run("rmi", "-f", "noise")
-        quiet = engine.run("load", "-i", str(tar), client=client)
+        for words, last in ((("load", "-i", str(tar)), "Loaded image: noise:latest"),
+                            (("import", str(tree), "noise"), "sha256:[0-9a-f]{64}")):  # fmt: skip
+            with at_terminal(engine, "firkin", *words) as screen:
+                screen.expect(r"Sending +\S+/8\.\d+MB")
+                screen.expect(last)
+                assert screen.wait() == 0
+            engine.run("rmi", "-f", "noise")
+        quiet = engine.run("load", "-i", str(tar))
         assert quiet.stdout == b"Loaded image: noise:latest\n"
     finally:
         engine.run("rmi", "-f", "noise")

@@ -119,6 +119,15 @@ def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
+def size_of(stream: BinaryIO) -> int:
+    """How many bytes a file has; 0 for a pipe and its like."""
+    import os
+    import stat
+
+    status = os.fstat(stream.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
 def shorten(text: str, length: int) -> str:
     """``text`` cut to ``length`` characters, the last of which then is an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -16,12 +16,14 @@ from firkin.cli import errors, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, TextIO
 
 _BAR = 50
 _WIDE = 110
 _NARROW = 50
+_REDRAWN = 0.1
+"""Seconds between two drawings of one line."""
 
 
 def show(
@@ -40,6 +42,33 @@ def show(
                 on_aux(message["aux"])
             continue
         board.add(message)
+
+
+def sending(chunks: Iterable[bytes], total: int, out: TextIO) -> Iterator[bytes]:
+    """``chunks`` as they are sent, with a line about them while that lasts, on a terminal only.
+
+    ``total`` is how many bytes they are, 0 if that is not known.
+    """
+    if not out.isatty():
+        yield from chunks
+        return
+    import time
+
+    board = Board(out, True)
+    current, drawn = 0, 0.0
+    try:
+        for chunk in chunks:
+            yield chunk
+            current += len(chunk)
+            if (now := time.monotonic()) - drawn >= _REDRAWN:
+                drawn = now
+                shown = bar({"current": current, "total": total}, board.width())
+                out.write(f"\x1b[2K\rSending {shown}\r")
+                out.flush()
+    finally:
+        if drawn:
+            out.write("\x1b[2K\r")
+            out.flush()
 
 
 class Board:

@@ -43,11 +43,14 @@ def _import(
     source: str,
     file: BinaryIO | None,
 ) -> int:
+    chunks = None
+    if file is not None:
+        chunks = progress.sending(common.read_chunks(file), common.size_of(file), sys.stdout)
     repository, tag = images.split_tag(args[1]) if len(args) > 1 else ("", "")
     response = images.import_archive(
         cli.client,
         source,
-        common.read_chunks(file) if file else None,
+        chunks,
         repository=repository,
         tag=tag,
         message=values.text("message"),

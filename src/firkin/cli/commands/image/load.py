@@ -38,9 +38,10 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
 
 def _load(cli: context.Cli, values: flags.Values, file: BinaryIO) -> int:
     quiet = values.flag("quiet") or not sys.stdout.isatty()
+    chunks = common.read_chunks(file)
     response = images.load(
         cli.client,
-        common.read_chunks(file),
+        chunks if quiet else progress.sending(chunks, common.size_of(file), sys.stdout),
         quiet=quiet,
         platform=common.platform(values.text("platform")),
         size=common.file_size(file),
