@@ -11,6 +11,7 @@ destination, and none outside of it.
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 import sys
 
@@ -40,7 +41,7 @@ class Info:
 
 def base(path: str) -> str:
     """The last part of a path; "." for ``x/.`` and "/" for the root."""
-    return os.path.basename(path.rstrip("/")) or ("/" if path.startswith("/") else ".")
+    return posixpath.basename(path.rstrip("/")) or ("/" if path.startswith("/") else ".")
 
 
 def is_current(path: str) -> bool:
@@ -50,10 +51,15 @@ def is_current(path: str) -> bool:
 
 def split(path: str) -> tuple[str, str]:
     """Directory and entry of a path; the entry of ``dir/.`` is "."."""
-    clean = os.path.normpath(path)
+    clean = posixpath.normpath(path)
     if is_current(path):
         return clean, "."
-    return os.path.dirname(clean) or ".", base(clean)
+    return posixpath.dirname(clean) or ".", base(clean)
+
+
+def local(path: str) -> str:
+    """A path of this machine with slashes, which Windows takes as well as its own."""
+    return path if os.sep == "/" else path.replace(os.sep, "/")
 
 
 def keep_end(clean: str, original: str) -> str:
@@ -67,9 +73,9 @@ def keep_end(clean: str, original: str) -> str:
 
 def join_link(path: str, target: str) -> str:
     """Where a symbolic link at ``path`` leads."""
-    if target.startswith("/"):
+    if target.startswith("/") or os.path.isabs(target):
         return target
-    return os.path.normpath(os.path.join(split(path)[0], target))
+    return posixpath.normpath(posixpath.join(split(path)[0], target))
 
 
 def renamed(path: str, resolved: str) -> tuple[str, str]:
@@ -80,20 +86,20 @@ def renamed(path: str, resolved: str) -> tuple[str, str]:
 
 def source(path: str, *, follow: bool) -> Info:
     """A local source. Raises ``OSError`` when it is not there."""
-    path = keep_end(os.path.abspath(path), path)
+    path = keep_end(local(os.path.abspath(path)), local(path))
     rebase = ""
     if follow:
-        found, rebase = renamed(path, os.path.realpath(path, strict=True))
+        found, rebase = renamed(path, local(os.path.realpath(path, strict=True)))
     else:
         directory, entry = os.path.split(path)
-        found = os.path.join(os.path.realpath(directory, strict=True), entry)
+        found = local(os.path.join(os.path.realpath(directory, strict=True), entry))
     is_dir = stat.S_ISDIR(os.lstat(found).st_mode)
     return Info(found, exists=True, is_dir=is_dir, rebase=rebase)
 
 
 def destination(path: str) -> Info:
     """A local destination, its symbolic links followed. Raises ``OSError`` and ``CliError``."""
-    path = keep_end(os.path.abspath(path), path)
+    path = keep_end(local(os.path.abspath(path)), local(path))
     here = path
     for _ in range(_LINKS + 1):
         try:
@@ -105,7 +111,7 @@ def destination(path: str) -> Info:
             return Info(here)
         if not stat.S_ISLNK(status.st_mode):
             return Info(here, exists=True, is_dir=stat.S_ISDIR(status.st_mode))
-        here = join_link(here, os.readlink(here))
+        here = join_link(here, local(os.readlink(here)))
     raise errors.CliError(f"too many symlinks in {path}")
 
 

@@ -1,8 +1,8 @@
 """The user's terminal: raw mode, its size, and signals, on systems that have them.
 
 Unix parts (termios, most signals) are imported when used, so the module loads anywhere; where they
-are missing, a terminal simply stays in its usual mode. ``signal`` is its C half here: the rest of
-it makes enumerations of all names, 5 ms of an ``exec``.
+are missing there may be the console of Windows (``console``). ``signal`` is its C half here: the
+rest of it makes enumerations of all names, 5 ms of an ``exec``.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Raw:
     def __init__(self, fd: int = 0) -> None:
         self._fd = fd
         self._saved: list[Any] | None = None
+        self._console: Callable[[], None] | None = None
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Raw:
@@ -63,6 +64,9 @@ class Raw:
             import termios
             import tty
         except ImportError:
+            from firkin.cli import console
+
+            self._console = console.raw(self._fd)
             return self
         try:
             self._saved = termios.tcgetattr(self._fd)
@@ -88,6 +92,9 @@ class Raw:
 
     def restore(self) -> None:
         """Put the terminal back as it was; harmless when repeated."""
+        console, self._console = self._console, None
+        if console is not None:
+            console()
         if self._saved is None:
             return
         import termios

@@ -159,3 +159,61 @@ def test_unix_sockets_are_refused_with_a_reason() -> None:
     done = portable(RUN, "-H", "unix:///run/x.sock", "ps")
     assert done.returncode == 1
     assert "no Unix sockets" in done.stderr
+
+
+WINDOWS = """
+import ntpath, types, ctypes
+sys.platform = "win32"
+os.sep, os.altsep, os.name = "\\\\", "/", "nt"
+os.environ.pop("HOME", None)
+os.environ["USERPROFILE"] = "C:\\\\Users\\\\me"
+os.path = sys.modules["os.path"] = ntpath
+"""
+
+
+def test_paths_of_windows() -> None:
+    code = """
+from firkin.cli import context, copying
+from firkin.cli.commands.container import cp
+from firkin.cli.opts import mounts
+win = "C:\\\\Temp\\\\dir"
+assert cp._split(win) == ("", win)
+assert cp._split("box:/etc/hosts") == ("box", "/etc/hosts")
+assert cp._split("box:C:\\\\x") == ("box", "C:\\\\x")
+assert copying.local(win + "\\\\a b") == "C:/Temp/dir/a b"
+assert copying.split("C:/Temp/dir/") == ("C:/Temp", "dir")
+assert copying.split("/etc/hosts") == ("/etc", "hosts")
+assert copying.join_link("/etc/x", "../y") == "/y"
+assert copying.join_link("C:/a/x", "D:/y") == "D:/y"
+assert copying.keep_end("C:/a", copying.local("C:\\\\a\\\\.")) == "C:/a/."
+assert mounts.volumes([win + ":/d:ro"]) == ([win + ":/d:ro"], [])
+assert os.path.expanduser("~") == "C:\\\\Users\\\\me"
+"""
+    done = portable(WINDOWS + code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_console_of_windows() -> None:
+    """Its modes change for the time of a raw terminal, and are put back."""
+    code = """
+modes, calls = {10: 0x1F7, 11: 0x3}, []
+class Kernel:
+    def GetConsoleMode(self, handle, mode):
+        mode._obj.value = modes[handle]
+        return 1
+    def SetConsoleMode(self, handle, mode):
+        calls.append((handle, mode))
+        return 1
+ctypes.windll = types.SimpleNamespace(kernel32=Kernel())
+sys.modules["msvcrt"] = types.SimpleNamespace(get_osfhandle=lambda fd: 10 + fd)
+from firkin.cli import terminal
+terminal.is_terminal = lambda fd: True
+with terminal.Raw():
+    assert calls == [(10, 0x3F0), (11, 0xF)], calls
+    calls.clear()
+assert calls == [(10, 0x1F7), (11, 0x3)], calls
+ended = terminal.on_resize(lambda: None)
+ended()
+"""
+    done = portable(WINDOWS + code)
+    assert done.returncode == 0, done.stderr

@@ -91,7 +91,7 @@ class _Meter:
 
 def _from(cli: context.Cli, values: flags.Values, container: str, path: str, target: str) -> None:
     if target != "-":
-        target = copying.keep_end(os.path.abspath(target), target)
+        target = copying.keep_end(copying.local(os.path.abspath(target)), copying.local(target))
         _check_output(target)
     rebase = ""
     if values.flag("follow-link"):
