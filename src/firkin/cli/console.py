@@ -29,15 +29,15 @@ def raw(fd: int) -> Callable[[], None] | None:
         return None
     cooked = _PROCESSED_INPUT | _LINE_INPUT | _ECHO_INPUT
     changes = (
-        lambda mode: mode & ~cooked | _TERMINAL_INPUT,
-        lambda mode: mode | _PROCESSED_OUTPUT | _TERMINAL_OUTPUT | _NO_AUTO_RETURN,
+        (cooked, _TERMINAL_INPUT),
+        (0, _PROCESSED_OUTPUT | _TERMINAL_OUTPUT | _NO_AUTO_RETURN),
     )
     before: list[tuple[int, int]] = []
-    for handle, change in zip(handles, changes, strict=True):
+    for handle, (less, more) in zip(handles, changes, strict=True):
         mode = ctypes.c_uint32()
         if kernel.GetConsoleMode(handle, ctypes.byref(mode)):
             before.append((handle, mode.value))
-            kernel.SetConsoleMode(handle, change(mode.value))
+            kernel.SetConsoleMode(handle, mode.value & ~less | more)
 
     def restore() -> None:
         for handle, mode in before:
