@@ -60,8 +60,8 @@ class Controller:
     ``table`` is the name of the engine's own nftables table, ``firewall_rules`` a file with the
     administrator's rules in it; ``exec_root`` holds the namespaces' files. ``relay``: ports are
     published where only a process can do it, too. ``options`` are those of new networks by their
-    driver, if they do not say otherwise. A bridge of the name
-    ``none`` means: no default bridge. ``kinds`` make drivers beside our own, by their names.
+    driver, if they do not say otherwise. A bridge of the name ``none`` means: no default bridge.
+    ``kinds`` make drivers beside our own, by their names.
     """
 
     def __init__(

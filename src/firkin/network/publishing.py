@@ -24,6 +24,8 @@ from firkin.network.relay import protocol as relay_protocol
 from firkin.types import network as types
 
 PROTOCOLS = ("tcp", "udp", "sctp")
+RELAYED = ("tcp", "udp")
+"""The protocols that the relay knows."""
 
 _ANYWHERE = ("0.0.0.0", "::")
 
@@ -32,10 +34,6 @@ def gateway(endpoints: Iterable[types.Endpoint], version: int) -> types.Endpoint
     """The endpoint that is the way out for an IP version, if there is one."""
     able = [one for one in endpoints if (one.gateway if version == 4 else one.ipv6_gateway)]
     return min(able, key=lambda one: (-one.gw_priority, one.network_name), default=None)
-
-
-RELAYED = ("tcp", "udp")
-"""The protocols that the relay knows."""
 
 
 def versions(

@@ -50,9 +50,12 @@ class RelayService:
     async def start(
         self,
         wanted: Mapping[protocol.Port, socket.socket],
-        found: Collection[protocol.Port],
+        found: Mapping[protocol.Port, socket.socket],
     ) -> None:
-        """Have these ports relayed; those that are ``found`` are already. A failure is logged."""
+        """Have these ports relayed, of which those that were ``found`` are already, and no others.
+
+        A failure is logged.
+        """
         self._ports = {port: held for port, held in wanted.items() if port in found}
         if self._ports:
             self._watch()
@@ -63,6 +66,8 @@ class RelayService:
             await self.put(missing)
         except errdefs.System as error:
             log.error("%s", error)
+        for port in gone:
+            found[port].close()
 
     async def put(self, ports: Mapping[protocol.Port, socket.socket]) -> None:
         """Relay these ports. Raises ``System``: then none is."""
@@ -92,12 +97,27 @@ class RelayService:
                 raise errdefs.System(f"the relay does not answer: {error!r}") from error
 
     def _put(self, ports: Mapping[protocol.Port, socket.socket]) -> None:
+        try:
+            self._hand_over(ports)
+        except (OSError, EOFError) as error:  # it has ended this very moment
+            log.debug("handing ports to the relay once more: %r", error)
+            self._forget()
+            self._hand_over(ports)
+
+    def _hand_over(self, ports: Mapping[protocol.Port, socket.socket]) -> None:
+        """Hand over these ports; all of them to a process that has just been reached."""
         if not self._alive():
             found = self._connected()
             self._drop([port for port in found if port not in self._ports])
             ports = {port: held for port, held in self._ports.items() if port not in found}
+        failure: errdefs.System | None = None
         for port, held in ports.items():
-            self._order("put", port, [held.fileno()])
+            try:
+                self._order("put", port, [held.fileno()])
+            except errdefs.System as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _drop(self, ports: Collection[protocol.Port]) -> None:
         for port in ports:

@@ -70,7 +70,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 class Redirect(msgspec.Struct, frozen=True, kw_only=True):
     """A published port: an unspecified ``host_ip`` means every address of the host.
 
-    ``host_port`` 0: no redirection; the container's own address and port are reachable.
+    ``host_port`` 0: no redirection; the container's own address and port are reachable. From IPv6
+    to IPv4: no redirection either; the relay listens on the port.
     """
 
     proto: str

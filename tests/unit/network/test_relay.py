@@ -193,3 +193,17 @@ async def test_without_ports_the_process_ends(service: relayservice.RelayService
         held.close()
         await service.close()
         assert rig.settled(lambda: not stat.exists() or ") Z " in stat.read_text(), 20)
+
+
+async def test_a_port_is_put_though_the_relay_has_just_been_killed(
+    service: relayservice.RelayService,
+) -> None:
+    with served(lambda client: client.sendall(b"hello")) as server:
+        ports = [bound(socket.SOCK_STREAM, server) for _ in range(2)]
+        await service.put(dict(ports[:1]))
+        os.kill(service._pid, signal.SIGKILL)
+        await service.put(dict(ports[1:]))
+        for port, held in ports:
+            with socket.create_connection(("::1", port.port)) as client:
+                assert await asyncio.to_thread(client.recv, 10) == b"hello"
+            held.close()
