@@ -99,6 +99,20 @@ def test_lint(engine: Engine, tmp_path: Path, context: Path) -> None:
     assert [one["ruleName"] for one in report["warnings"]] == ["StageNameCasing"]
 
 
+def test_outline_and_targets(engine: Engine, tmp_path: Path, context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        "# A is an argument\nARG A=1\n# first stage\nFROM busybox AS first\nFROM first AS second\n"
+    )
+    done = buildx(engine, tmp_path, "build", "--call", "targets", str(context))
+    if "unknown flag: --call" in done.stderr:
+        pytest.skip("this buildx is older than 0.15")
+    assert done.returncode == 0, done.stderr
+    assert "second (default)" in done.stdout
+    done = buildx(engine, tmp_path, "build", "--call", "outline", str(context))
+    assert done.returncode == 0, done.stderr
+    assert "A " in done.stdout
+
+
 def test_results_for_the_client(engine: Engine, tmp_path: Path, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY sub /\n")
     tree = tmp_path / "tree"

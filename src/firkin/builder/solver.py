@@ -138,11 +138,12 @@ class Solver:
         self._watcher = watcher
         self._limits = limits
         self._results: dict[graph.Vertex, asyncio.Task[trees.Ref | trees.Tree]] = {}
-        self._definitions: dict[graph.Vertex, asyncio.Task[str]] = {}
+        self._definitions: dict[tuple[graph.Vertex, bool], asyncio.Task[str]] = {}
         self._digests: dict[tuple[Any, ...], tuple[str, dict[str, str]]] = {}
         self._tasks = tasks.Tasks("build")
         self._stack = contextlib.AsyncExitStack()
         self._salt = cache.new_id()
+        self._salted = wanted.no_cache or bool(wanted.no_cache_filter)
         self._traces: dict[str, dict[str, Any]] = {}
         self.imported: list[Imported] = []
         self._reasons: dict[graph.Vertex, str] = {}
@@ -162,8 +163,8 @@ class Solver:
         return result
 
     async def definition(self, vertex: graph.Vertex) -> str:
-        """The definition key of a step."""
-        return await self._definition(vertex)
+        """The key by which other builds may find the result of a step."""
+        return await self._plain(vertex)
 
     async def peek(self, vertex: graph.Vertex) -> cache.Record | None:
         """The record of a step that is solved or in the cache; nothing is made."""
@@ -186,9 +187,12 @@ class Solver:
                 if isinstance(result, trees.Ref):
                     self._results[vertex] = task
                     self.pin(result.snapshot)
-        for known, definition in other._definitions.items():
-            if definition.done() and not definition.cancelled() and not definition.exception():
-                self._definitions[known] = definition
+        self._salted = self._salted or other._salted
+        for (vertex, salted), key in other._definitions.items():
+            if key.done() and not key.cancelled() and not key.exception():
+                self._definitions[vertex, salted] = key
+                if not other._salted:
+                    self._definitions.setdefault((vertex, True), key)
 
     # Results
 
@@ -207,23 +211,27 @@ class Solver:
         if isinstance(op, graph.Local | graph.Download | graph.Checkout):
             return await self._source(vertex)
         definition = await self._definition(vertex)
+        plain = await self._plain(vertex)
         if not vertex.no_cache and (record := await self._known_record(definition)) is not None:
             return await self._hit(vertex, record)
         inputs = await self._all([self._input(one) for one in vertex.inputs])
+        content = await self._content_key(vertex, inputs)
+        keys = [definition, plain, content]
         if vertex.no_cache:
+            # Made anew; for the next build it is what there is in the cache.
             content = cache.new_id()
         else:
-            content = await self._content_key(vertex, inputs)
             if (record := self._cache.find(content)) is not None:
                 self.pin(record.snapshot)
-                await self._cache.alias(definition, record)
+                for key in (definition, plain):
+                    await self._cache.alias(key, record)
                 return await self._hit(vertex, record)
         reason = await self._why(vertex)
         self._watcher.started(vertex)
         try:
             ref = await self._jobs.run(
                 content,
-                lambda job: self._make(vertex, inputs, [definition, content], job),
+                lambda job: self._make(vertex, inputs, keys, job),
                 lambda stream, data: self._watcher.log(vertex, stream, data),
             )
         except asyncio.CancelledError:
@@ -324,35 +332,42 @@ class Solver:
 
     # Keys
 
-    async def _definition(self, vertex: graph.Vertex) -> str:
-        task = self._definitions.get(vertex)
+    async def _plain(self, vertex: graph.Vertex) -> str:
+        """The definition key without what keeps this build from using the cache."""
+        return await self._definition(vertex, False)
+
+    async def _definition(self, vertex: graph.Vertex, salted: bool = True) -> str:
+        """The definition key; those of steps that are not to come from the cache, and of all that
+        follow from them, are this build's own (``salted``)."""
+        salted = salted and self._salted
+        task = self._definitions.get((vertex, salted))
         if task is None:
-            work = self._define(vertex)
-            task = self._definitions[vertex] = self._tasks.spawn_quiet(
+            work = self._define(vertex, salted)
+            task = self._definitions[vertex, salted] = self._tasks.spawn_quiet(
                 work, f"key of {vertex.name}"
             )
         return await asyncio.shield(task)
 
-    async def _define(self, vertex: graph.Vertex) -> str:
+    async def _define(self, vertex: graph.Vertex, salted: bool) -> str:
         op = vertex.op
         if isinstance(op, graph.Image):
             return f"image:{op.top}"
         if isinstance(op, graph.Local | graph.Download | graph.Checkout):
             return ""  # known by the files that are taken from it
-        known = await self._all([self._known(one) for one in vertex.inputs])
+        known = await self._all([self._known(one, salted) for one in vertex.inputs])
         parts = {
             "op": op.definition(),
             "inputs": known,
             "files": await self._files(vertex),
         }
-        if vertex.no_cache:
+        if vertex.no_cache and salted:
             parts["salt"] = self._salt
-        if vertex.place:
+        if vertex.place and salted == self._salted:
             self._traces[vertex.place] = await self._trace(vertex, parts)
         return cache.key_of(parts)
 
-    async def _known(self, vertex: graph.Vertex | None) -> str:
-        return "scratch" if vertex is None else await self._definition(vertex)
+    async def _known(self, vertex: graph.Vertex | None, salted: bool) -> str:
+        return "scratch" if vertex is None else await self._definition(vertex, salted)
 
     async def _files(self, vertex: graph.Vertex) -> list[str]:
         """Digests of what the vertex takes from sources that are only known by their files."""

@@ -24,15 +24,14 @@ def answer(name: str, found: Mapping[str, Any], filename: str, data: bytes) -> d
     makers = {LINT: _lint, OUTLINE: _outline, TARGETS: _targets}
     if name not in makers:
         raise errdefs.NotImplemented(f"the request {name[:80]!r} is not known to this engine")
-    source = {
-        "filename": filename,
-        "language": "Dockerfile",
-        "data": base64.b64encode(data).decode(),
-    }
+    text = base64.b64encode(data).decode()
+    sources: list[Any] = [text]
+    if name == LINT:
+        sources = [{"filename": filename, "language": "Dockerfile", "data": text}]
     value, text = makers[name](found, filename)
     failed = name == LINT and bool(found["warnings"])
     return {
-        "result.json": json.dumps({**value, "sources": [source]}).encode(),
+        "result.json": json.dumps({**value, "sources": sources}).encode(),
         "result.txt": text.encode(),
         "result.statuscode": b"1" if failed else b"0",
         "version": b"1.0.0",

@@ -54,7 +54,7 @@ def test_local(builds: Engine, second: Engine, root: Path, tmp_path: Path) -> No
 
 def test_registry(builds: Engine, second: Engine, registry: str, root: Path) -> None:
     where = f"type=registry,ref={registry}/cache:build"
-    made(builds, "--cache-to", f"{where},mode=max", "-t", "cached2", str(root))
+    made(builds, "--no-cache", "--cache-to", f"{where},mode=max", "-t", "cached2", str(root))
     fresh(second, "cached2")
     (root / "Dockerfile").write_text(TEXT + "RUN echo more > /more\n")
     text = made(second, "--cache-from", where, "-t", "cached2", str(root))

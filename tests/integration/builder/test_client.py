@@ -72,6 +72,20 @@ def test_times_do_not_matter(builds: Engine, tmp_path: Path) -> None:
     assert made(builds, "-q", str(root)).strip() != first
 
 
+def test_what_was_done_again_is_what_the_cache_has(builds: Engine) -> None:
+    text = (
+        b"FROM busybox AS a\nRUN cat /proc/sys/kernel/random/uuid > /u\n"
+        b"FROM busybox\nCOPY --from=a /u /u\nRUN cat /proc/sys/kernel/random/uuid > /v\n"
+    )
+    first = made(builds, "-q", "-", stdin=text)
+    again = made(builds, "-q", "--no-cache", "-", stdin=text)
+    assert again != first
+    assert made(builds, "-q", "-", stdin=text) == again
+    filtered = made(builds, "-q", "--no-cache-filter", "a", "-", stdin=text)
+    assert filtered not in (first, again)
+    assert made(builds, "-q", "-", stdin=text) == filtered
+
+
 def test_ignore_files(builds: Engine, tmp_path: Path) -> None:
     root = write(tmp_path, {
         "Dockerfile": "FROM scratch\nCOPY . /\n",
