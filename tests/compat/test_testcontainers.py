@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+import cliplugins
 from rig import Engine
 
 pytest.importorskip("testcontainers.core", reason="testcontainers is not installed")
 
+from testcontainers.community.nginx import NginxContainer
+from testcontainers.compose import DockerCompose
 from testcontainers.core import config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.image import DockerImage
@@ -70,3 +74,35 @@ def test_an_image_and_a_network(engine: Engine, tmp_path: Path) -> None:
             assert box.get_wrapped_container().health == "healthy"
             assert asker.exec("ping -c 1 other").exit_code == 0
     assert "tested" not in engine.out("images")
+
+
+@pytest.mark.slow
+def test_nginx_of_debian(engine: Engine, tools: str) -> None:
+    with NginxContainer(tools).with_command(["nginx", "-g", "daemon off;"]) as served:
+        address = f"http://{served.get_container_host_ip()}:{served.get_exposed_port(80)}/"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert b"nginx" in answer.read()
+    assert engine.out("ps", "-aq") == ""
+
+
+def test_an_application_of_compose(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = cliplugins.find("compose")
+    if plugin is None or shutil.which("docker") is None:
+        pytest.skip("docker compose is not installed")
+    (tmp_path / "config/cli-plugins").mkdir(parents=True)
+    (tmp_path / "config/cli-plugins/docker-compose").symlink_to(plugin)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  web:\n    image: busybox\n    init: true\n    ports: ['127.0.0.1::80']\n"
+        "    command: sh -c 'mkdir /www; echo page > /www/index.html; httpd -f -h /www'\n"
+        "    healthcheck: {test: [CMD, test, -e, /www/index.html], interval: 1s}\n"
+    )
+    with DockerCompose(tmp_path, wait=True) as application:
+        host, port = application.get_service_host_and_port("web", 80)
+        with urllib.request.urlopen(f"http://{host}:{port}/", timeout=30) as answer:
+            assert answer.read() == b"page\n"
+        said, _, code = application.exec_in_container(["hostname"], "web")
+        assert code == 0 and said.strip() in engine.out("ps", "-q", "--no-trunc")
+    assert engine.out("ps", "-aq") == ""
