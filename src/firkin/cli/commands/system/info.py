@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import firkin
 from firkin.cli import common, errors, flags, plugins, units
+from firkin.cli.commands.system import version
 from firkin.client import api, system
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     show = _template(fmt) if fmt and fmt != "json" else None
     client = {
         "Debug": cli.debug,
-        "Version": firkin.__version__,
+        **version.build(),
         "Context": cli.context_name(),
         "Plugins": [_plugin(found) for found in plugins.listing(cli) if not found.problem],
         "Warnings": None,

@@ -75,15 +75,24 @@ def _template(fmt: str) -> Any:
 
 def client_part(cli: context.Cli, *, connected: bool) -> dict[str, Any]:
     """What is known about this client."""
+    found = build()
+    return {
+        "Version": found.pop("Version"),
+        "ApiVersion": cli.client.version if connected else api.VERSION,
+        **found,
+        "Context": cli.context_name(),
+    }
+
+
+def build() -> dict[str, Any]:
+    """What this client is, in the words of the Engine API and of Go's names for systems."""
     machine = platform.machine()
     return {
         "Version": firkin.__version__,
-        "ApiVersion": cli.client.version if connected else api.VERSION,
         "DefaultAPIVersion": api.VERSION,
         "PythonVersion": platform.python_version(),
-        "Os": sys.platform,
+        "Os": {"win32": "windows"}.get(sys.platform, sys.platform),
         "Arch": _ARCHITECTURES.get(machine, machine),
-        "Context": cli.context_name(),
     }
 
 
