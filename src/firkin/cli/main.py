@@ -152,6 +152,8 @@ def describe_engine_error(error: BaseException) -> str | None:
     if isinstance(error, errdefs.FirkinError):
         return str(error)
     if isinstance(error, api.APIError):
+        if str(error).startswith("invalid reference format"):
+            return str(error)  # the official client says so itself
         return f"Error response from daemon: {error}"
     if isinstance(error, api.ConnectionFailed | http.ProtocolError):
         return str(error)

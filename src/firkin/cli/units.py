@@ -127,10 +127,13 @@ def parse_duration(text: str) -> int:
         length = 0
         while length < len(rest) and rest[length] not in _DIGITS + ".":
             length += 1
-        unit, rest = _NANOSECONDS.get(rest[:length]), rest[length:]
+        name, rest = rest[:length], rest[length:]
+        unit = _NANOSECONDS.get(name)
         whole, dot, fraction = number.partition(".")
-        if unit is None or "." in fraction or not (whole or fraction):
+        if "." in fraction or not (whole or fraction):
             raise _bad_duration(text)
+        if unit is None:
+            raise _bad_duration(text, f'unknown unit "{name}"' if name else "missing unit")
         total += int(whole or "0") * unit
         if dot and fraction:
             total += int(fraction[:18]) * unit // 10 ** len(fraction[:18])
@@ -141,9 +144,10 @@ def parse_duration(text: str) -> int:
     return -total if text[0] == "-" else total
 
 
-def _bad_duration(text: str) -> errdefs.InvalidParameter:
+def _bad_duration(text: str, why: str = "") -> errdefs.InvalidParameter:
+    what = f'{why} in duration "{text}"' if why else f'invalid duration "{text}"'
     return errdefs.InvalidParameter(
-        f"invalid duration {text!r}: write numbers with units ns, us, ms, s, m or h, as in 1h30m"
+        f"time: {what} (want numbers with units ns, us, ms, s, m or h, as in 1h30m)"
     )
 
 
