@@ -214,12 +214,16 @@ def test_an_earlier_run_and_the_next(engine: Engine, log: str) -> None:
 
 
 @pytest.mark.parametrize("log", ["local", "json-file"])
-def test_the_end_comes_soon(engine: Engine, log: str) -> None:
-    """All is there whether it came from the log or live."""
-    for _ in range(5):
-        container = begin(engine, "seq 1 20000", LOGS[log])
-        got = streams(b"".join(attached(engine, container, "stdout=1")))[1]
-        assert numbers(got + b" ") == list(range(1, 20001))
+def test_to_the_end(engine: Engine, log: str) -> None:
+    """All is there, whether it came from the log or live, and the end of it is told."""
+    script = "seq 1 20000; until test -e /go; do sleep 0.05; done; seq 20001 40000"
+    for _ in range(3):
+        container = begin(engine, script, LOGS[log])
+        parts = attached(engine, container, "stdout=1")
+        data = next(parts) + next(parts)
+        engine.run("exec", container, "touch", "/go")
+        got = streams(data + b"".join(parts))[1]
+        assert numbers(got + b" ") == list(range(1, 40001))
 
 
 def test_a_websocket(engine: Engine) -> None:
