@@ -5,6 +5,7 @@ A plug-in that is down makes its volumes unusable, not the engine: every call ha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,9 +88,12 @@ class PluginDriver:
     def mount(self, name: str, options: Mapping[str, str]) -> str:
         """See ``Driver.mount``."""
         path = self._call("Mount", _MOUNT_TIMEOUT, Name=name, ID=_USER).mountpoint
-        if not path.startswith("/"):
+        if not path.startswith("/") or not os.path.isdir(path):
+            why = (
+                "there is no such directory" if path.startswith("/") else "that is no absolute path"
+            )
             raise errdefs.System(
-                f"the plugin {self.name} mounted {name} at {path!r}: that is no absolute path"
+                f"the plugin {self.name} says that it mounted {name} at {path[:200]!r}: {why}"
             )
         self._paths[name] = path
         return path

@@ -55,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif method == "Get":
             answer = {"Volume": {"Name": name, "Mountpoint": place, "Status": {"healthy": "yes"}}}
         body = json.dumps({"Err": "", **answer}).encode()
+        if os.path.exists(f"{root}.{method}"):
+            body = open(f"{root}.{method}", "rb").read()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -182,6 +184,36 @@ def test_a_plugin_that_hangs_delays_only_its_users(engine: rig.Engine, plugin: P
     (plugin.root / "hang").unlink()
     plugin.start()
     engine.run("volume", "rm", "data")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"", b"{", b"[]", b"null", b'"text"', b'{"Mountpoint": 5}', b'{"Mountpoint": "relative"}',
+        b'{"Mountpoint": ""}', b'{"Mountpoint": "/no/such/place"}', b"<html>", b"\xff\xfe",
+        b'{"Err": "' + b"x" * (32 << 20) + b'"}', b'{"Mountpoint": "/' + b"m" * 5000 + b'"}',
+    ],
+    ids=lambda lie: lie[:24].decode("ascii", "replace"),
+)  # fmt: skip
+def test_a_plugin_that_lies(engine: rig.Engine, plugin: Plugin, lie: bytes) -> None:
+    engine.run("volume", "create", "-d", plugin.name, "told")
+    said = plugin.root.with_name(plugin.root.name + ".Mount")
+    said.write_bytes(lie)
+    failed = engine.run("run", "--rm", "-v", "told:/x", "busybox", "true", check=False)
+    assert failed.returncode in (125, 126, 127), failed
+    assert b"told" in failed.stderr or plugin.name.encode() in failed.stderr, failed.stderr[:500]
+    assert len(failed.stderr) < 5000
+    assert not engine.out("ps", "-aq")
+    said.unlink()
+    engine.run("run", "--rm", "-v", "told:/x", "busybox", "touch", "/x/file")
+    for method in ("List", "Get"):
+        said = plugin.root.with_name(f"{plugin.root.name}.{method}")
+        said.write_bytes(lie)
+        assert unixhttp.ask(engine.socket, "GET", "/volumes")[0] == 200
+        status, _ = unixhttp.ask(engine.socket, "GET", "/volumes/told")
+        assert status in (200, 404, 500, 503), status
+        said.unlink()
+    engine.run("volume", "rm", "told")
 
 
 def test_running_containers_outlive_the_engine(engine: rig.Engine, plugin: Plugin) -> None:
