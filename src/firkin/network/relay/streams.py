@@ -19,7 +19,7 @@ import struct
 from firkin.network.relay import poller as pollers
 from firkin.network.relay import protocol
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 _TURN = 8 << 20
 _ACCEPTED = 64
 _SPARE_PIPES = 16
