@@ -191,6 +191,7 @@ def test_flags_of_containers_that_live(engine: Engine, tmp_path: Path) -> None:
         "create", "-i", "busybox", "cat"), client="docker", stdin=b"typed")  # fmt: skip
     assert started.stdout == b"typed"
     engine.run("restart", "--time", "0", box, client="docker")
+    assert settled(lambda: engine.out("logs", box).count("out") == 2)  # the trap is set by then
     engine.run("stop", "--signal", "USR1", "--time", "10", box, client="docker")
     assert engine.out("inspect", "--size", "-f", "{{.State.ExitCode}}", box, client="docker") == "7"
     engine.run("exec", "-d", engine.out("run", "-d", "busybox", "sleep", "100"), "true")
