@@ -11,6 +11,7 @@ before, up to a minute; a container that ran for ten seconds starts over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -28,6 +29,7 @@ _FIRST = 0.1
 _LONGEST = 60.0
 _GOOD_RUN = 10.0
 _KILLED = 128 + 9
+_KILL_PATIENCE = 10.0  # seconds for the kernel to end a process that was killed
 _NEEDED = 100  # looks at those that a container needs and that are to be restarted first
 
 Verb = Callable[[engine.Core, model.Container], Awaitable[None]]
@@ -152,8 +154,9 @@ def unwatch(container: model.Container) -> None:
 async def _orphaned(core: engine.Core, container: model.Container) -> runtime.Exit:
     """The monitor was killed before its container ended: end that too, its streams are lost."""
     await core.runtime(container.record.runtime).kill_all(container.id)
-    if container.pidfd >= 0:
-        pidfd.send(container.pidfd, 9)
+    if container.pidfd >= 0 and pidfd.send(container.pidfd, 9):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pidfd.wait(container.pidfd), _KILL_PATIENCE)
     return runtime.Exit(code=137, known=False)
 
 
