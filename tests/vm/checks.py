@@ -207,7 +207,7 @@ def _parent(vm: Vm, given: str, expected: str) -> None:
     group = _group(vm, "child")
     expect(group.startswith(f"/sys/fs/cgroup{expected}/"), group)
     vm.firkin("rm -f child")
-    expect(vm.machine.run(f"test -e {group}").code, "left:", group)
+    vm.until(f"! test -e {group}")
 
 
 def _wrong_parent(vm: Vm, given: str) -> None:
@@ -216,11 +216,10 @@ def _wrong_parent(vm: Vm, given: str) -> None:
 
 
 def _clean(vm: Vm) -> None:
+    """What a removed container leaves goes soon, not at once."""
     vm.clear()
-    units = vm.out("systemctl list-units --all --plain --no-legend 'firkin-*'")
-    expect(units == "", "units left:", units)
-    left = vm.out("find /sys/fs/cgroup -type d -name '*[0-9a-f]*' | grep -E '[0-9a-f]{64}' || true")
-    expect(left == "", "groups left:", left)
+    vm.until("! systemctl list-units --all --plain --no-legend 'firkin-*' | grep .")
+    vm.until("! find /sys/fs/cgroup -type d | grep -E '[0-9a-f]{64}'")
 
 
 def _for_each_driver() -> None:
@@ -260,18 +259,23 @@ def _scope(vm: Vm) -> None:
 
 def _service_ends(vm: Vm) -> None:
     vm.firkin("run -d --name counts -p 8090:80 busybox sh -c "
-              "'echo web >index.html; httpd; i=0; while [ $i -lt 600 ]; do echo $i; i=$((i+1)); "
+              "'echo web >index.html; httpd; i=0; while ! [ -e /enough ]; do echo $i; i=$((i+1)); "
               "usleep 50000; done; exit 9'")  # fmt: skip
     pid = vm.firkin("inspect -f '{{.State.Pid}}' counts")
     # The monitors are processes of the service too: only the engine is to be killed.
     for verb in ("restart", "kill --kill-whom=main -s KILL"):
         vm.out(f"systemctl {verb} firkin.service")
         vm.until(f"{FIRKIN} version")
-        expect(vm.firkin("inspect -f '{{.State.Pid}}' counts") == pid, verb)
+        found = vm.firkin("inspect -f '{{.State.Pid}}' counts")
+        expect(found == pid, verb, found, "was", pid)
         expect(vm.out("busybox wget -q -O - http://127.0.0.1:8090") == "web", verb)
+    vm.firkin("exec counts touch /enough")
     expect(vm.firkin("wait counts") == "9")
     lines = vm.firkin("logs counts").split()
-    expect(lines == [str(n) for n in range(600)], f"{len(lines)} lines", lines[:3], lines[-3:])
+    expect(
+        lines == [str(n) for n in range(len(lines))], f"{len(lines)} lines", lines[:3], lines[-3:]
+    )
+    expect(len(lines) > 10, lines)
 
 
 def _cgroupfs(vm: Vm) -> None:
@@ -292,7 +296,7 @@ def driver_changes(vm: Vm) -> None:
     vm.firkin("unpause stays")
     vm.firkin("exec stays true")
     vm.firkin("rm -f stays")
-    expect(vm.machine.run(f"test -e {group}").code, "left:", group)
+    vm.until(f"! test -e {group}")
     _clean(vm)
 
 
