@@ -20,7 +20,7 @@ from firkin.cli.template.values import NIL, Map, NilList, Struct
 
 SCHEMA = """
 container +base, Mounts []mount, Config *config, NetworkSettings *netset, \
-ImageManifestDescriptor *any
+ImageManifestDescriptor *descriptor
 base ID:Id string, Created string, Path string, Args []string, State *state, Image string, \
 ResolvConfPath string, HostnamePath string, HostsPath string, LogPath string, Name string, \
 RestartCount int, Driver string, Platform string, MountLabel string, ProcessLabel string, \
@@ -87,7 +87,7 @@ image ID:Id string, RepoTags []string, RepoDigests []string, Parent string, Comm
 Created string, Container string, ContainerConfig *config, DockerVersion string, Author string, \
 Config *imageconfig, Architecture string, Variant string, Os string, OsVersion string, \
 Size int, VirtualSize int, GraphDriver graph, RootFS rootfs, Metadata metadata, \
-Descriptor *any, Manifests []any
+Descriptor *descriptor, Manifests []any
 imageconfig +ociconfig, +dockerconfig
 ociconfig User string?, ExposedPorts ports[empty]?, Env []string?, Entrypoint []string?, \
 Cmd []string?, Volumes map[empty]?, WorkingDir string?, Labels map[string]?, \
@@ -95,6 +95,11 @@ StopSignal string?, ArgsEscaped bool?
 dockerconfig Healthcheck *healthcheck?, OnBuild []string?, Shell []string?
 rootfs Type string, Layers []string
 metadata LastTagTime time
+descriptor MediaType:mediaType string, Digest:digest string, Size:size int, URLs:urls []string?, \
+Annotations:annotations map[string]?, Data:data any?, Platform:platform *ociplatform?, \
+ArtifactType:artifactType string?
+ociplatform Architecture:architecture string, OS:os string, OSVersion:os.version string?, \
+OSFeatures:os.features []string?, Variant:variant string?
 network Name string, ID:Id string, Created time, Scope string, Driver string, EnableIPv4 bool, \
 EnableIPv6 bool, IPAM ipam, Internal bool, Attachable bool, Ingress bool, ConfigFrom source, \
 ConfigOnly bool, Containers map[member], Options map[string], Labels map[string], Peers []peer, \

@@ -160,10 +160,7 @@ def _row(
 def _show_objects(usage: dict[str, Any]) -> None:
     out = sys.stdout
     out.write("Images space usage:\n\n")
-    rows = [
-        image_ls.row(image, *next(image_ls.names_of(image, False, False)), True)
-        for image in _items(usage, "Images")
-    ]
+    rows = [image_ls.row(image, *_first_tag(image), "", True) for image in _items(usage, "Images")]
     formatter.render(rows, IMAGES, out, columns=image_ls.COLUMNS)
     out.write("\nContainers space usage:\n\n")
     rows = [_container(item) for item in _items(usage, "Containers")]
@@ -177,11 +174,16 @@ def _show_objects(usage: dict[str, Any]) -> None:
     formatter.render(rows, _table(CACHE_COLUMNS), out, columns=CACHE_COLUMNS)
 
 
+def _first_tag(image: dict[str, Any]) -> tuple[str, str]:
+    """Repository and tag of an image's one line; a digest alone is no name here."""
+    repository, tag, _ = next(image_ls.names_of({"RepoTags": image.get("RepoTags")}, False, False))
+    return repository, tag
+
+
 def _objects(usage: dict[str, Any]) -> formatter.Row:
     """All of it as one object with four lists, for templates."""
     images = [
-        image_ls.row(image, *next(image_ls.names_of(image, False, False))[:2], "", False)
-        for image in _items(usage, "Images")
+        image_ls.row(image, *_first_tag(image), "", False) for image in _items(usage, "Images")
     ]
     fields: dict[str, object] = {
         "Images": images,
@@ -234,19 +236,19 @@ def _volume(item: dict[str, Any]) -> formatter.Row:
 
 
 def _cache(item: dict[str, Any], *, whole: bool = False) -> formatter.Row:
-    identity = str(item.get("ID") or "")
+    identity, used = str(item.get("ID") or ""), item.get("LastUsedAt") or ""
     return formatter.Row(
         {
             "ID": identity if whole else identity[:12] + ("*" if item.get("InUse") else ""),
-            "Parent": ",".join(item.get("Parents") or ()) or item.get("Parent") or "",
+            "Parent": item.get("Parent") or "",
             "CacheType": item.get("Type") or "",
             "Description": item.get("Description") or "",
             "InUse": "true" if item.get("InUse") else "false",
             "Size": units.human_size(item.get("Size") or 0, 3),
             "CreatedAt": lambda: shapes.moment(item.get("CreatedAt")),
             "CreatedSince": _since(item.get("CreatedAt")),
-            "LastUsedAt": lambda: shapes.moment(item.get("LastUsedAt")),
-            "LastUsedSince": _since(item.get("LastUsedAt")),
+            "LastUsedAt": lambda: used and shapes.moment(used),
+            "LastUsedSince": _since(used),
             "UsageCount": str(item.get("UsageCount") or 0),
             "Shared": "true" if item.get("Shared") else "false",
         }
