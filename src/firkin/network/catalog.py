@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Factory = Callable[[store.StoredNetwork], drivers.Driver]
 
+_NAMING = frozenset({"com.docker.network.bridge.name", "parent"})
+"""Options that name an interface which may be there already."""
+
 
 class Catalog:
     """The networks of a controller, by id.
@@ -138,7 +141,12 @@ class Catalog:
                 driver = self.kinds[stored.driver](stored)
             async with contextlib.AsyncExitStack() as undo:
                 undo.push_async_callback(self._forget, stored.id)
-                await self._db.run(lambda connection: store.put_network(connection, stored))
+                # Until the driver has looked, an interface that the user names may be the host's:
+                # an engine that is killed before that had better leave one than remove it.
+                before = msgspec.structs.replace(
+                    stored, adopted=bool(_NAMING & set(stored.options))
+                )
+                await self._db.run(lambda connection: store.put_network(connection, before))
                 undo.push_async_callback(driver.remove)
                 self._creating.add(stored.id)
                 undo.callback(self._creating.discard, stored.id)

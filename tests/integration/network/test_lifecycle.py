@@ -15,8 +15,10 @@ from netlab import BRIDGE, TABLE, Engine, Host, command, remove_all
 
 import rig
 from firkin import errdefs
-from firkin.linux import mount, netns
+from firkin.linux import mount, netns, tasks
 from firkin.network import controller as controllers
+from firkin.network import firewall
+from firkin.types import network as types
 from firkin.types.network import Endpoint, EndpointRequest, JoinRequest, PublishedPort
 
 
@@ -288,6 +290,36 @@ async def test_an_existing_bridge_is_adopted_and_repaired(engine: Engine) -> Non
     shown = json.loads(command("ip", "-j", "addr", "show", BRIDGE))[0]
     assert [one["local"] for one in shown["addr_info"]] == ["10.214.78.9"]
     assert "UP" in shown["flags"]
+
+
+async def test_a_bridge_of_the_hosts_outlives_a_kill_while_a_network_is_made_on_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("ip", "link", "add", "fktheirs", "type", "bridge")
+    try:
+        first = await engine.start(stock=0)
+        reached, never = asyncio.Event(), asyncio.Event()
+
+        async def stuck(*_: object) -> None:
+            reached.set()
+            await never.wait()
+
+        monkeypatch.setattr(firewall.Firewall, "put_network", stuck)
+        options = {"com.docker.network.bridge.name": "fktheirs"}
+        wanted = types.CreateRequest(name="theirs", options=options)
+        making = tasks.Tasks("test").spawn(first.create(wanted), "create")
+        await reached.wait()
+        await engine.kill(first)
+        monkeypatch.undo()
+        again = await engine.start(stock=0)
+        await again.remove("theirs")
+        command("ip", "link", "show", "fktheirs")
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await making
+        command("ip", "link", "show", "fktheirs")
+    finally:
+        command("ip", "link", "delete", "fktheirs")
 
 
 async def test_a_name_that_is_no_bridge_is_refused(engine: Engine) -> None:

@@ -78,8 +78,8 @@ class BridgeDriver:
                     f"{bridge_options.PREFIX}bridge.name"
                 )
             # Known before anything can fail: what was here before is not ours to remove.
-            adopted = self.stored.adopted or (
-                link is not None and self._host.fresh(self.stored.id) and not self._default
+            adopted = link is not None and (
+                self.stored.adopted or (self._host.fresh(self.stored.id) and not self._default)
             )
             self.stored = msgspec.structs.replace(self.stored, adopted=adopted)
             self._ours = not adopted
