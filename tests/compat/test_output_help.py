@@ -44,6 +44,7 @@ OWN_FLAGS = {
     "run": {"health-on-failure", "replace", "secret"},
     "create": {"health-on-failure", "replace", "secret"},
     "update": {"label-add", "label-rm", "publish-add", "publish-rm"},
+    "prune": {"max-used-space", "min-free-space", "reserved-space"},  # buildx's
     "port": {"reachable"},
     "ls": {"reachable"},
     "ps": {"reachable"},
