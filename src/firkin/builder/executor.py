@@ -53,6 +53,13 @@ class Executor(Protocol):
         """
         ...
 
+    async def permit(self, devices: list[tuple[str, bool]], allowed: frozenset[str]) -> None:
+        """Raise ``InvalidParameter`` for a device of a step that is there and not allowed.
+
+        Asked also for a step whose result is known: who builds must be allowed all the same.
+        """
+        ...
+
     def can_run(self, platform: str) -> bool:
         """Whether programs of a platform (os/arch[/variant]) run on this host."""
         ...

@@ -322,10 +322,11 @@ class Builder:
                 solved.adopt(other.solved)
         for source in wanted.cache_from:
             await self._cachist.open(wanted, source, solved, watcher)
-        watcher.planned(
-            graph.ancestors([b.vertex for b in built if b.vertex is not None]),
-            [line for one in plans for line in one.outline()],
-        )
+        needed = graph.ancestors([b.vertex for b in built if b.vertex is not None])
+        for vertex in needed:
+            if isinstance(vertex.op, graph.Run) and vertex.op.devices:
+                await self.workshop.executor.permit(vertex.op.devices, limits.devices)
+        watcher.planned(needed, [line for one in plans for line in one.outline()])
         await asyncio.gather(*(solved.solve(b.vertex) for b in built if b.vertex is not None))
         return built, solved
 

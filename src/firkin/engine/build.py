@@ -43,6 +43,16 @@ class Executor:
     def __init__(self, core: engine.Core) -> None:
         self._core = core
 
+    async def permit(self, devices: list[tuple[str, bool]], allowed: frozenset[str]) -> None:
+        """See ``Executor.permit``."""
+
+        def work() -> None:
+            known = cdi.known()
+            for name, _ in devices:
+                _permit(name, cdi.find(name, known), allowed)
+
+        await asyncio.to_thread(work)
+
     def can_run(self, platform: str) -> bool:
         """See ``Executor.can_run``."""
         wanted, here = platforms.parse(platform), platforms.host()
@@ -163,14 +173,18 @@ def _devices(step: executor.Step) -> tuple[list[cdi.Device], list[str]]:
             raise cdi.absent(name, known)
         if not chosen:
             missing.append(name)
-        for one in chosen:
-            if not one.allowed and not step.allowed & {"", name, one.name, one.kind}:
-                raise errdefs.InvalidParameter(
-                    f"the device {one.name} is not allowed: build with --allow device, or "
-                    f"--allow device={one.name}"
-                )
+        _permit(name, chosen, step.allowed)
         found += chosen
     return found, missing
+
+
+def _permit(name: str, chosen: list[cdi.Device], allowed: frozenset[str]) -> None:
+    for one in chosen:
+        if not one.allowed and not allowed & {"", name, one.name, one.kind}:
+            raise errdefs.InvalidParameter(
+                f"the device {one.name} is not allowed: build with --allow device, or "
+                f"--allow device={one.name}"
+            )
 
 
 # Mount points
