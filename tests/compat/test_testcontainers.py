@@ -73,7 +73,7 @@ def test_an_image_and_a_network(engine: Engine, tmp_path: Path) -> None:
         with named as box, asking.with_kwargs(init=True) as asker:
             assert box.get_wrapped_container().health == "healthy"
             assert asker.exec("ping -c 1 other").exit_code == 0
-    assert "tested" not in engine.out("images")
+    assert "tested" not in engine.out("images", "--format", "{{.Repository}}").split()
 
 
 @pytest.mark.slow

@@ -70,12 +70,16 @@ STOPSIGNAL SIGKILL
 CMD ["python3", "-u", "/app.py"]
 """,
     "app/app.py": """
-import http.server, os, socket, sys, urllib.request
+import http.server, os, socket, sys, time, urllib.request
 
 def count():
-    with socket.create_connection((os.environ["DATABASE"], 6379), 5) as db:
-        db.sendall(b"INCR visits\\r\\n")
-        return db.recv(100).decode().strip().lstrip(":")
+    while True:
+        with socket.create_connection((os.environ["DATABASE"], 6379), 5) as db:
+            db.sendall(b"INCR visits\\r\\n")
+            answer = db.recv(100).decode().strip()
+        if not answer.startswith("-LOADING"):  # its dataset, after a start
+            return answer.lstrip(":")
+        time.sleep(0.1)
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):

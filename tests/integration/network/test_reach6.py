@@ -161,7 +161,11 @@ async def test_answers_leave_from_the_address_that_was_asked(world: World) -> No
     command("ip", "-6", "addr", "add", "fd5f:77:9::1/128", "dev", "fkneigh0", "nodad")
     command("nsenter", f"--net={world.neighbour.path}", "ip", "-6", "route", "add",
             "fd5f:77:9::1/128", "via", HOST_ADDRESS6, "dev", "wire0")  # fmt: skip
-    assert (await ask(world.neighbour, "udp", "fd5f:77:9::1", 28110)).startswith("single")
+    for _ in range(3):  # a datagram may be lost while the neighbours find each other
+        answer = await ask(world.neighbour, "udp", "fd5f:77:9::1", 28110)
+        if answer != "silence":
+            break
+    assert answer.startswith("single")
 
 
 async def test_the_administrators_rules_see_relayed_connections(
