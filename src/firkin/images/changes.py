@@ -17,7 +17,6 @@ from firkin.types import image as types
 
 _SHELL = ["/bin/sh", "-c"]
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
-_MILLISECOND = 10**6
 
 
 def _bad(line: str, why: str) -> errdefs.InvalidParameter:

@@ -243,11 +243,7 @@ class AboveDriver:
     # Views
 
     def ipam(self) -> types.IPAM:
-        return types.IPAM(
-            driver=self.stored.ipam_driver,
-            options=self.stored.ipam_options,
-            config=list(self.stored.pools),
-        )
+        return shared.shown_ipam(self.stored)
 
     def subnets(self) -> dict[str, types.SubnetStatus]:
         return addresses.status(self._space) if self._space is not None else {}

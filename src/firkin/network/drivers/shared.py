@@ -13,6 +13,7 @@ from firkin import errdefs
 from firkin.linux import netlink
 from firkin.network import ipam, sandbox, stock
 from firkin.network.drivers import bridge_options
+from firkin.store import networks as store
 from firkin.types import network as types
 
 log = logging.getLogger(__name__)
@@ -101,3 +102,10 @@ def interface(
             raise errdefs.InvalidParameter(f"invalid endpoint sysctl {setting!r}")
         sysctls[".".join(parts)] = value
     return name, sysctls
+
+
+def shown_ipam(stored: store.StoredNetwork) -> types.IPAM:
+    """The pools of a network, as the Engine API shows them."""
+    return types.IPAM(
+        driver=stored.ipam_driver, options=stored.ipam_options, config=list(stored.pools)
+    )
