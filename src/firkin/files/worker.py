@@ -232,10 +232,18 @@ class Packer:
         if flag == tarpack.FILE:
             self._file(parent, entry, name)
         elif flag == tarpack.SYMLINK:
-            link = os.fsencode(os.readlink(entry, dir_fd=parent))
-            self._out.write(tarpack.header(name, status, flag, link=link))
+            self._symlink(parent, entry, name, status)
         else:
             self._out.write(tarpack.header(name, status, flag))
+
+    def _symlink(self, parent: int, entry: str, name: bytes, status: os.stat_result) -> None:
+        try:
+            link = os.fsencode(os.readlink(entry, dir_fd=parent))
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return  # something else was put in its place
+            raise
+        self._out.write(tarpack.header(name, status, tarpack.SYMLINK, link=link))
 
     def _file(self, parent: int, entry: str, name: bytes) -> None:
         fd = os.open(entry, _FLAGS, dir_fd=parent)
