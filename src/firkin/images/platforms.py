@@ -82,6 +82,11 @@ def suits(found: types.Platform, wanted: types.Platform) -> bool:
     return _normal(found) in _runs(wanted, True)
 
 
+def runs_here(found: types.Platform) -> bool:
+    """Whether the host runs programs of an image of the platform ``found`` by itself."""
+    return _normal(found) in _runs(host(), False)
+
+
 def choose(
     items: list[types.Descriptor], wanted: types.Platform | None = None
 ) -> list[types.Descriptor]:

@@ -189,5 +189,7 @@ def test_forwarding_is_left_alone_when_the_engine_is_told_so(host: Host) -> None
         assert host.run("host", "sysctl", "-n", version).strip() == "0"
     warnings = engine.out("info", "--format", "{{json .Warnings}}", client=DOCKER)
     assert "IPv4 forwarding is disabled" in warnings
+    made = engine.run("create", "--name", "unreached", "busybox", client=DOCKER)
+    assert b"WARNING: IPv4 forwarding is disabled. Networking will not work." in made.stderr
     assert host.status("host", "127.0.0.1") == "404"  # the host's own packets are not forwarded
     assert host.status("neighbour", OUTSIDE) == "000"

@@ -13,6 +13,7 @@ from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs as rootfs_of
 from firkin.engine.containers import (
+    cautions,
     emit,
     healthcheck,
     limits,
@@ -52,6 +53,7 @@ async def create(
         # ContainerCreate's 404 tells clients to pull the image.
         raise errdefs.InvalidParameter(str(error)) from error
     emit.container(core, created, "create")
+    warnings += cautions.cautions(created.record.host, found, platform)
     return container.CreateResponse(id=created.id, warnings=warnings)
 
 
