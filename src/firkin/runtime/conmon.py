@@ -29,13 +29,13 @@ _CREATE_TIMEOUT = 60.0
 _PROCESS = "process.json"
 
 
-def _spawn(argv: list[str], pipes: dict[str, int], cwd: str) -> int:
+def _spawn(argv: list[str], pipes: dict[str, int], others: tuple[int, ...], cwd: str) -> int:
     """Start conmon with inherited pipe ends named in its environment; returns its pid."""
     env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "TZ": "UTC"}
     env.update({name: str(fd) for name, fd in pipes.items()})
     child = subprocess.Popen(
         argv,
-        pass_fds=tuple(pipes.values()),
+        pass_fds=(*pipes.values(), *others),
         env=env,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -97,10 +97,12 @@ class Conmon:
         self._systemd = systemd_cgroup
         self._commands: dict[str, str] = {}
 
-    def _argv(self, cid: str, path: str, *more: str) -> list[str]:
+    def _argv(self, cid: str, path: str, *more: str) -> tuple[list[str], tuple[int, ...]]:
+        """A monitor's command, and the descriptors that it has to inherit."""
+        program, inherited = self._oci.program.inherited()
         argv = [
             self._conmon, "--api-version=1", "--sync", "--full-attach", "--no-sync-log",
-            "--cid", cid, "--cuuid", cid, "--runtime", self._oci.path,
+            "--cid", cid, "--cuuid", cid, "--runtime", program,
             "--bundle", path, "--container-pidfile", os.path.join(path, "pidfile"),
             "--log-level", "error", *more,
         ]  # fmt: skip
@@ -108,7 +110,7 @@ class Conmon:
             argv += ["--runtime-arg", arg]
         if self._systemd:
             argv.append("--systemd-cgroup")
-        return argv
+        return argv, inherited
 
     def run_argv(self, container_id: str, bundle: str) -> list[str]:
         """The command that creates a container, runs it to its end and exits with its status.
@@ -117,7 +119,7 @@ class Conmon:
         """
         systemd = ["--systemd-cgroup"] if self._systemd else []
         return [
-            self.path,
+            self._oci.program.own(),
             *self._oci.global_args,
             *systemd,
             "run",
@@ -128,7 +130,7 @@ class Conmon:
 
     async def create(self, bundle: runtime.Bundle) -> runtime.Monitored:
         """See ``Runtime.create``."""
-        argv = self._argv(bundle.id, bundle.path, "--persist-dir", bundle.path)
+        argv, inherited = self._argv(bundle.id, bundle.path, "--persist-dir", bundle.path)
         argv += ["--log-path", f"k8s-file:{bundle.log_path}" if bundle.log_path else "none"]
         if bundle.log_limit:
             argv += ["--log-size-max", str(bundle.log_limit)]
@@ -147,7 +149,8 @@ class Conmon:
         monitor = 0
         try:
             try:
-                monitor = await _in_thread(_spawn, argv, {"_OCI_SYNCPIPE": write_end}, bundle.path)
+                pipes = {"_OCI_SYNCPIPE": write_end}
+                monitor = await _in_thread(_spawn, argv, pipes, inherited, bundle.path)
             except OSError as error:
                 raise errdefs.System(f"cannot run {self._conmon}: {error}") from error
             finally:
@@ -189,7 +192,7 @@ class Conmon:
     async def exec(self, bundle: runtime.ExecBundle) -> ConmonExec:
         """See ``Runtime.exec``."""
         os.makedirs(bundle.path, mode=0o700)
-        argv = self._argv(
+        argv, inherited = self._argv(
             bundle.container, bundle.path, "--exec", "--exec-attach",
             "--exec-process-spec", os.path.join(bundle.path, _PROCESS), "--log-path", "none",
         )  # fmt: skip
@@ -197,7 +200,7 @@ class Conmon:
             argv.append("--terminal")
         if bundle.stdin:
             argv.append("--stdin")
-        return await ConmonExec.begin(self, argv, bundle.path)
+        return await ConmonExec.begin(self, argv, inherited, bundle.path)
 
     def exec_command(self, container_id: str, process_file: str, pid_file: str) -> list[str]:
         """See ``Runtime.exec_command``."""
@@ -243,7 +246,9 @@ class ConmonExec:
         self._ran = False
 
     @classmethod
-    async def begin(cls, owner: Conmon, argv: list[str], path: str) -> ConmonExec:
+    async def begin(
+        cls, owner: Conmon, argv: list[str], inherited: tuple[int, ...], path: str
+    ) -> ConmonExec:
         """Start the monitor and wait until its attach socket is there."""
         sync_read, sync_write = os.pipe2(os.O_CLOEXEC)
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
@@ -257,7 +262,7 @@ class ConmonExec:
                 "_OCI_STARTPIPE": gate_read,
             }
             try:
-                self._monitor = await _in_thread(_spawn, argv, pipes, path)
+                self._monitor = await _in_thread(_spawn, argv, pipes, inherited, path)
             except OSError as error:
                 raise errdefs.System(f"cannot run conmon: {error}") from error
             finally:

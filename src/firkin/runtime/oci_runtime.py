@@ -9,7 +9,7 @@ import tempfile
 import msgspec
 
 from firkin import errdefs
-from firkin.linux import process
+from firkin.linux import process, sealed
 from firkin.runtime import errors
 
 
@@ -19,19 +19,20 @@ class OCIRuntime:
     def __init__(self, name: str, path: str, root: str, args: tuple[str, ...] = ()) -> None:
         self.name = name
         self.path = path
+        self.program = sealed.Program(path)
         self.root = root
-        self._program: str | None = None
+        self._says: str | None = None
         self.global_args = ("--root", root, *args)
         os.makedirs(root, mode=0o700, exist_ok=True)
 
     async def _call(self, *args: str) -> process.Result:
-        return await process.run([self.path, *self.global_args, *args])
+        return await process.run([self.program.own(), *self.global_args, *args])
 
     async def _is(self, *names: str) -> bool:
         """Whether the program is one of these, as it says itself."""
-        if self._program is None:
-            self._program = (await self.version()).partition(" ")[0]
-        return self._program in names
+        if self._says is None:
+            self._says = (await self.version()).partition(" ")[0]
+        return self._says in names
 
     async def start(self, container_id: str, command: str) -> None:
         """Run a created container's process. Raises as ``Runtime.start`` says."""
@@ -44,7 +45,7 @@ class OCIRuntime:
     def exec_command(self, container_id: str, process_file: str, pid_file: str) -> list[str]:
         """The command that runs a further process in the foreground."""
         return [
-            self.path, *self.global_args, "exec", "--process", process_file,
+            self.program.own(), *self.global_args, "exec", "--process", process_file,
             "--pid-file", pid_file, container_id,
         ]  # fmt: skip
 

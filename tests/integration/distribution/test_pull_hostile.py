@@ -97,7 +97,7 @@ async def test_other_config(images: service.ImageService, fake: fakeregistry.Fak
     config = manifest["config"]["digest"]
     data = fake.blobs[config]
     fake.blobs[config] = data.replace(b"/bin/sh", b"/bin/ed")
-    with pytest.raises(errdefs.InvalidParameter, match="the config of .* has the digest"):
+    with pytest.raises(errdefs.InvalidParameter, match=r"the config of .* has the digest"):
         await images.pull(f"{fake.host}/a:1")
     assert images.list() == []  # the layer, which is what it says it is, may have arrived first
 
