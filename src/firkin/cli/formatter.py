@@ -39,19 +39,22 @@ class Row:
 
     ``fields`` maps a name to its value or to a callable without arguments that computes it.
     ``methods`` take arguments and aren't part of the JSON form: ``{{.Label "name"}}``.
+    ``whole`` makes the value that ``{{.}}`` prints, in place of the fields.
     """
 
-    __slots__ = ("fields", "methods", "type_name")
+    __slots__ = ("fields", "methods", "type_name", "whole")
 
     def __init__(
         self,
         fields: dict[str, object],
         methods: Mapping[str, Callable[..., object]] | None = None,
         type_name: str = "row",
+        whole: Callable[[], object] | None = None,
     ) -> None:
         self.fields = fields
         self.methods = methods or {}
         self.type_name = type_name
+        self.whole = whole
 
     def field(self, name: str) -> object:
         """The field's value, or a method; KeyError if there is neither."""
@@ -67,6 +70,10 @@ class Row:
         from firkin.cli.template import values
 
         return {name: values.plain(self.field(name)) for name in sorted(self.fields)}
+
+    def printed(self) -> object:
+        """What ``{{.}}`` prints."""
+        return self.whole() if self.whole else self.as_json()
 
     def to_json(self) -> str:
         """One line of JSON, escaped as Go's encoder does."""
@@ -87,6 +94,9 @@ class _Header:
         if name == "Label" and name not in self.columns:
             return _label_title
         return self.columns.get(name)
+
+    def printed(self) -> object:
+        return dict(self.columns)
 
 
 def label(labels: object, name: object) -> object:

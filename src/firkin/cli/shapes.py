@@ -128,6 +128,47 @@ context +contextmeta, TLSMaterial map[[]string], Storage storage
 contextmeta Name string, Metadata any, Endpoints map[place]
 place Host string, SkipTLSVerify bool
 storage MetadataPath string, TLSPath string
+info +sysinfo, ServerErrors []string?, UserName string?, ClientInfo any, ClientErrors []string?
+sysinfo ID string, Containers int, ContainersRunning int, ContainersPaused int, \
+ContainersStopped int, Images int, Driver string, DriverStatus [][]string, \
+SystemStatus [][]string?, Plugins plugins, MemoryLimit bool, SwapLimit bool, KernelMemory bool?, \
+KernelMemoryTCP bool?, CPUCfsPeriod:CpuCfsPeriod bool, CPUCfsQuota:CpuCfsQuota bool, \
+CPUShares bool, CPUSet bool, PidsLimit bool, IPv4Forwarding bool, Debug bool, NFd int, \
+OomKillDisable bool, NGoroutines int, SystemTime string, LoggingDriver string, \
+CgroupDriver string, CgroupVersion string?, NEventsListener int, KernelVersion string, \
+OperatingSystem string, OSVersion string, OSType string, Architecture string, \
+IndexServerAddress string, RegistryConfig *registries, NCPU int, MemTotal int, \
+GenericResources []any, DockerRootDir string, HTTPProxy:HttpProxy string, \
+HTTPSProxy:HttpsProxy string, NoProxy string, Name string, Labels []string, \
+ExperimentalBuild bool, ServerVersion string, Runtimes map[runtimeinfo], DefaultRuntime string, \
+Swarm swarm, LiveRestoreEnabled bool, Isolation string, InitBinary string, \
+ContainerdCommit commit, RuncCommit commit, InitCommit commit, SecurityOptions []string, \
+ProductLicense string?, DefaultAddressPools []addresspool?, FirewallBackend *firewall?, \
+CDISpecDirs []string, Containerd *any?, Warnings []string
+plugins Volume []string, Network []string, Authorization []string, Log []string
+registries AllowNondistributableArtifactsCIDRs []string, \
+AllowNondistributableArtifactsHostnames []string, InsecureRegistryCIDRs []string, \
+IndexConfigs map[*index], Mirrors []string, ExtraFields map[any]
+index Name string, Mirrors []string, Secure bool, Official bool
+swarm NodeID string, NodeAddr string, LocalNodeState string, ControlAvailable bool, Error string, \
+RemoteManagers []any, Nodes int?, Managers int?, Cluster *any?, Warnings []string?
+commit ID string, Expected string
+addresspool Base string, Size int
+firewall Driver string, Info [][]string
+runtimeinfo +runtimespec, Status:status map[string]?
+runtimespec Path:path string?, Args:runtimeArgs []string?, Type:runtimeType string?, \
+Options:options map[any]?
+summary ID:Id string, Names []string, Image string, ImageID string, \
+ImageManifestDescriptor *descriptor, Command string, Created int, Ports []port, SizeRw int, \
+SizeRootFs int, Labels map[string], State string, Status string, HostConfig hostsummary, \
+NetworkSettings *netsummary, Mounts []mount
+port IP string, PrivatePort int, PublicPort int, Type string
+hostsummary NetworkMode string, Annotations map[string]
+netsummary Networks map[*endpoint]
+imagesummary Containers int, Created int, ID:Id string, Labels map[string], ParentID:ParentId \
+string, Descriptor *descriptor, Manifests []any, RepoDigests []string, RepoTags []string, \
+SharedSize int, Size int, VirtualSize int
+step Comment string, Created int, CreatedBy string, ID:Id string, Size int, Tags []string
 component Name string, Version string, Details map[string]
 """
 
@@ -169,7 +210,21 @@ def shape(value: object, kind: str) -> object:
         return _duration(value)
     if value is not None and not isinstance(value, dict):
         return value
-    return _struct(value or {}, kind, None if value is None else dict(value))
+    raw = None if value is None else dict(value)
+    made = _struct(value or {}, kind, raw)
+    if raw:
+        known = _json_names(kind)
+        for name in [name for name in raw if name not in known]:
+            raw[name] = raw.pop(name)  # what this client does not know comes last
+    return made
+
+
+def _json_names(kind: str) -> set[str]:
+    """The JSON names of a type's fields, those of embedded types too."""
+    names: set[str] = set()
+    for _, json_name, declared in _types()[kind]:
+        names |= _json_names(declared[1:]) if declared[0] == "+" else {json_name}
+    return names
 
 
 def _struct(value: dict[str, object], kind: str, raw: dict[str, object] | None) -> Struct:
@@ -203,6 +258,8 @@ _EMBEDDED = {
     "netdefault": "DefaultNetworkSettings",
     "resources": "Resources",
     "contextmeta": "Metadata",
+    "runtimespec": "Runtime",
+    "sysinfo": "Info",
     "ociconfig": "ImageConfig",
     "dockerconfig": "DockerOCIImageConfigExt",
 }

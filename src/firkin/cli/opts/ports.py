@@ -6,6 +6,7 @@ ranges are paired; a host range for a single container port means "any free one 
 
 from __future__ import annotations
 
+from firkin.cli import flags
 from firkin.cli.opts import text
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     Binding = dict[str, str]
     Bindings = dict[str, list[Binding]]
 
+_UNPARSED = "strconv.ParseUint: parsing {}: {}"
 PROTOCOLS = ("tcp", "udp", "sctp")
 
 
@@ -33,11 +35,31 @@ def expose(values: list[str]) -> list[str]:
     found: list[str] = []
     for value in values:
         if ":" in value:
-            raise ValueError(f"invalid port for --expose: {value} (use -p to publish a port)")
+            raise ValueError(
+                f"invalid port format for --expose: {value} (to publish a port there is -p)"
+            )
         ports, protocol = _split_protocol(value)
-        first, last = _range(ports, "--expose port")
+        first, last = _exposed(ports, value)
         found += [f"{port}/{protocol}" for port in range(first, last + 1)]
     return found
+
+
+def _exposed(ports: str, value: str) -> tuple[int, int]:
+    """First and last port of a range; the words are those of the official client."""
+    start = f"invalid range format for --expose: {value}, error: "
+    if not ports:
+        raise ValueError(start + "empty string specified for ports")
+    first, dash, last = ports.partition("-")
+    numbers: list[int] = []
+    for digits in (first, last) if dash else (first,):
+        if not (digits.isascii() and digits.isdigit()):
+            raise ValueError(start + _UNPARSED.format(flags.quoted(digits), "invalid syntax"))
+        if len(digits.lstrip("0")) > 5 or int(digits) > 65535:
+            raise ValueError(start + _UNPARSED.format(flags.quoted(digits), "value out of range"))
+        numbers.append(int(digits))
+    if numbers[-1] < numbers[0]:
+        raise ValueError(f"{start}invalid range specified for port: {ports}")
+    return numbers[0], numbers[-1]
 
 
 def _shorten(value: str) -> str:

@@ -94,12 +94,12 @@ class _State:
 
     def template(self, node: parser.Node, dot: object) -> None:
         """Execute a template that was defined, with the pipe's value for its dot."""
-        value = None if node.pipe is None else self.pipe(node.pipe, dot)
         body = self.defined.get(node.text)
         argument = "" if node.pipe is None else f" {node.pipe}"
         where = f"{{{{template {gofmt.quoted(node.text)}{argument}}}}}"
         if body is None:
             raise self.error(where, f"template {gofmt.quoted(node.text)} not defined")
+        value = None if node.pipe is None else self.pipe(node.pipe, dot)
         if self.depth >= MAX_DEPTH:
             raise self.error(where, f"exceeded maximum template depth ({MAX_DEPTH})")
         self.depth += 1
@@ -142,6 +142,9 @@ class _State:
         if isinstance(value, int) and not isinstance(value, bool):
             if value > MAX_COUNT:
                 raise self.error("range", f"can't count to {value}; the limit is {MAX_COUNT}")
+            if len(pipe.names) > 1:
+                message = f"can't use {value} to iterate over more than one variable"
+                raise self.error(str(pipe.commands[0][0].text), message)
             return [(number, number) for number in range(value)] or None
         raise self.error(str(pipe), f"range can't iterate over {gofmt.to_text(value)}")
 
@@ -209,7 +212,7 @@ class _State:
         for index, (value, kind) in enumerate(zip(values, kinds, strict=False)):
             if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
                 continue
-            expected = "string" if kind is str else "int"
+            expected = "string" if kind is str else "[]string" if kind is list else "int"
             if index < len(rest) and rest[index].kind == "const":
                 text = rest[index].text
                 found = f"expected {'integer' if kind is int else expected}; found {text}"
@@ -263,7 +266,12 @@ class _State:
             if name in value:
                 found: object = value[name]
                 if arguments:
-                    raise self.error(where, f"{name} has arguments but is no method")
+                    kind = (
+                        "has arguments but cannot be invoked as function"
+                        if isinstance(value, Struct)
+                        else "is not a method but has arguments"
+                    )
+                    raise self.error(where, f"{name} {kind}")
                 return found
             if isinstance(value, Struct):
                 raise self.error(where, f"can't evaluate field {name} in type {value.type_name}")
@@ -287,6 +295,9 @@ class _State:
                 except TypeError:
                     message = f"wrong number of args for {name}: want 1 got {len(arguments)}"
                     raise self.error(where, message) from None
+            if arguments:
+                message = f"wrong number of args for {name}: want 0 got {len(arguments)}"
+                raise self.error(where, message)
             return found
         if isinstance(value, Nil):
             raise self.error(where, f"nil pointer evaluating field {name}")

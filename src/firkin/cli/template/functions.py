@@ -125,8 +125,10 @@ def _index(value: object, *keys: object) -> object:
 
 
 def _slice(value: object, *bounds: object) -> object:
-    if len(bounds) > 3 or (len(bounds) == 3 and isinstance(value, str)):
-        raise TemplateError("too many slice indexes")
+    if len(bounds) > 3:
+        raise TemplateError(f"too many slice indexes: {len(bounds)}")
+    if len(bounds) == 3 and isinstance(value, str):
+        raise TemplateError("cannot 3-index slice a string")
     if not isinstance(value, str | list | tuple):
         raise TemplateError(f"can't slice item of type {gofmt.type_name(value)}")
     items = _bytes(value) if isinstance(value, str) else value
@@ -148,6 +150,8 @@ def _len(value: object) -> int:
 
 
 def _call(function: object, *arguments: object) -> object:
+    if function is None:
+        raise TemplateError("call of nil")
     if not callable(function):
         raise TemplateError(f"non-function of type {gofmt.type_name(function)}")
     result: object = function(*arguments)
@@ -251,11 +255,13 @@ def _split(text: str, separator: str) -> list[str]:
     return text.split(separator) if separator else list(text)
 
 
-def _join(items: object, separator: str) -> str:
-    if isinstance(items, Nil) or not isinstance(items, list | tuple):
-        raise TemplateError(
-            f"wrong type for value; expected []string; got {gofmt.type_name(items)}"
-        )
+def _upper(text: str) -> str:
+    """Letter by letter: one that has no single capital letter stays as it is."""
+    capitals = ((char, char.upper()) for char in _string(text))
+    return "".join(capital if len(capital) == 1 else char for char, capital in capitals)
+
+
+def _join(items: list[object], separator: str) -> str:
     return _string(separator).join(_string(item) for item in items)
 
 
@@ -274,6 +280,8 @@ def _title(text: str) -> str:
 def _pad(text: str, before: int, after: int) -> str:
     if not _string(text):
         return text
+    if min(before, after) < 0:
+        raise TemplateError("strings: negative Repeat count")
     if max(before, after) > _MAX_PAD:
         raise TemplateError(f"can't pad with more than {_MAX_PAD} spaces")
     return " " * before + text + " " * after
@@ -311,7 +319,7 @@ TABLE: dict[str, Callable[..., object]] = {
     "join": _join,
     "title": _title,
     "lower": lambda text: _string(text).lower(),
-    "upper": lambda text: _string(text).upper(),
+    "upper": _upper,
     "pad": _pad,
     "truncate": _truncate,
 }
@@ -326,7 +334,7 @@ SIGNATURES: dict[str, tuple[int, int, tuple[type, ...]]] = {
     **dict.fromkeys(("title", "lower", "upper"), (1, 1, (str,))),
     "printf": (1, _MANY, (str,)),
     "split": (2, 2, (str, str)),
-    "join": (2, 2, ()),
+    "join": (2, 2, (list, str)),
     "pad": (3, 3, (str, int, int)),
     "truncate": (2, 2, (str, int)),
 }
@@ -338,4 +346,5 @@ def header_table() -> dict[str, Callable[..., object]]:
     same: dict[str, Callable[..., object]] = dict.fromkeys(
         ("json", "title", "lower", "upper"), _string
     )
-    return {**TABLE, **same, "truncate": lambda title, _length: _string(title)}
+    same["truncate"] = same["split"] = lambda title, _: _string(title)
+    return {**TABLE, **same}

@@ -54,8 +54,8 @@ def show(value: object, plus: bool = False, quote: bool = False) -> str:
     if isinstance(value, dict):
         items = (f"{show(key)}:{show(value[key], plus, quote)}" for key in sorted(value))
         return "map[" + " ".join(items) + "]"
-    as_json = getattr(value, "as_json", None)
-    return show(as_json(), plus, quote) if as_json is not None else str(value)
+    printed = getattr(value, "printed", None)
+    return show(printed(), plus, quote) if printed is not None else str(value)
 
 
 def type_name(value: object) -> str:
@@ -129,6 +129,18 @@ def quoted(text: str, mark: str = '"') -> str:
     return "".join(parts)
 
 
+def _literal(value: object) -> str:
+    """``%#v``: as it would be written in a program."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "[]string{" + ", ".join(map(_literal, value)) + "}"
+    if isinstance(value, Map) and isinstance(value.zero, str):
+        items = (f"{_literal(key)}:{_literal(value[key])}" for key in sorted(value))
+        return "map[string]string{" + ", ".join(items) + "}"
+    return show(value)
+
+
 def sprint(values: tuple[object, ...]) -> str:
     """Values one after the other, a space between two of which neither is a string."""
     parts: list[str] = []
@@ -144,6 +156,7 @@ def sprintf(pattern: str, values: tuple[object, ...]) -> str:
     parts: list[str] = []
     used = 0
     position = 0
+    reordered = False
     while True:
         start = pattern.find("%", position)
         if start < 0:
@@ -152,16 +165,19 @@ def sprintf(pattern: str, values: tuple[object, ...]) -> str:
         parts.append(pattern[position:start])
         verb = _Verb()
         position, used = verb.read(pattern, start + 1, values, used)
+        reordered = reordered or verb.indexed
         if verb.letter == "%":
             parts.append("%")
         elif not verb.letter:
             parts.append("%!(NOVERB)")
+        elif verb.misplaced:
+            parts.append(f"%!{verb.letter}(BADINDEX)")
         elif used >= len(values):
             parts.append(f"%!{verb.letter}(MISSING)")
         else:
             parts.append(verb.render(values[used]))
             used += 1
-    if used < len(values):
+    if used < len(values) and not reordered:
         extra = ", ".join(
             "<nil>" if value is None else f"{type_name(value)}={show(value)}"
             for value in values[used:]
@@ -178,21 +194,43 @@ class _Verb:
         self.width = -1
         self.precision = -1
         self.letter = ""
+        self.indexed = False
+        """It names its argument: ``%[2]d``."""
+        self.misplaced = False
+        """What it names is not there."""
 
     def read(self, pattern: str, at: int, values: tuple[object, ...], used: int) -> tuple[int, int]:
         """Parse from ``at``; return the positions in the pattern and in the values after it."""
         while pattern[at : at + 1] and pattern[at] in "+-# 0":
             self.flags += pattern[at]
             at += 1
+        at, used = self._argument(pattern, at, values, used)
         self.width, at, used = self._number(pattern, at, values, used)
         if self.width < -1:
             self.flags += "-"
             self.width = -self.width
         if pattern[at : at + 1] == ".":
-            self.precision, at, used = self._number(pattern, at + 1, values, used)
+            at, used = self._argument(pattern, at + 1, values, used)
+            self.precision, at, used = self._number(pattern, at, values, used)
             self.precision = max(self.precision, 0)
+        at, used = self._argument(pattern, at, values, used)
         self.letter = pattern[at : at + 1]
         return at + 1, used
+
+    def _argument(
+        self, pattern: str, at: int, values: tuple[object, ...], used: int
+    ) -> tuple[int, int]:
+        """An explicit index, as in ``[2]``: where it ends, and the position that it names."""
+        if pattern[at : at + 1] != "[":
+            return at, used
+        self.indexed = True
+        digits, bracket, _ = pattern[at + 1 :].partition("]")
+        if not bracket:
+            self.misplaced = True
+            return at + 1, used
+        index = int(digits[:8]) - 1 if digits.isascii() and digits.isdigit() else -1
+        self.misplaced = self.misplaced or not 0 <= index < len(values)
+        return at + len(digits) + 2, used if self.misplaced else index
 
     def _number(
         self, pattern: str, at: int, values: tuple[object, ...], used: int
@@ -227,8 +265,8 @@ class _Verb:
         if letter == "T":
             return type_name(value)
         if letter == "v":
-            if "#" in self.flags and isinstance(value, str):
-                return quoted(value)
+            if "#" in self.flags and isinstance(value, str | list | dict):
+                return _literal(value)
             return self._signed(value, show(value, plus="+" in self.flags))
         if isinstance(value, list | tuple) and letter != "p":
             return "[" + " ".join(self._text(item) for item in value) + "]"

@@ -12,6 +12,7 @@ A token is ``(kind, value, line)``. Kinds: "text", "left" and "right" (the delim
 from __future__ import annotations
 
 from firkin.cli.template.errors import TemplateError
+from firkin.cli.template.gofmt import quoted
 
 Token = tuple[str, str | int | float, int]
 
@@ -90,6 +91,8 @@ class _Action:
         self.start = position
         self.line = _line(text, position)
         self.found = found
+        self.open = 0
+        """Parentheses that are not closed yet."""
 
     def run(self) -> tuple[int, bool]:
         """Append the action's tokens; return where text goes on and whether to trim it."""
@@ -98,6 +101,7 @@ class _Action:
         while True:
             at = self.at
             if text.startswith("}}", at):
+                self.check_closed()
                 self.add("right", "}}")
                 return at + 2, False
             char = text[at : at + 1]
@@ -105,6 +109,7 @@ class _Action:
                 raise _error(text, self.start, "unclosed action")
             if char in _SPACE_SET:
                 if text.startswith("-}}", at + 1):
+                    self.check_closed()
                     self.add("right", "}}")
                     return at + 4, True
                 self.space()
@@ -113,6 +118,10 @@ class _Action:
 
     def add(self, kind: str, value: str | int | float) -> None:
         self.found.append((kind, value, self.line))
+
+    def check_closed(self) -> None:
+        if self.open:
+            raise _error(self.text, self.at, "unclosed left paren")
 
     def space(self) -> None:
         while self.text[self.at : self.at + 1] in _SPACE_SET:
@@ -127,6 +136,9 @@ class _Action:
         following = text[at + 1 : at + 2]
         if char in "|(),=":
             self.at += 1
+            self.open += {"(": 1, ")": -1}.get(char, 0)
+            if self.open < 0:
+                raise _error(text, at, "unexpected right paren")
             self.add("op", char)
         elif text.startswith(":=", at):
             self.at += 2
@@ -159,8 +171,11 @@ class _Action:
         elif char.isalpha() or char == "_":
             self.add("word", self.name())
             self.end_of_item()
+        elif char.isascii() and char.isprintable():
+            self.at += 1
+            self.add("char", char)
         else:
-            raise _error(text, at, f"bad character U+{ord(char):04X} '{char}'")
+            raise _error(text, at, f"unrecognized character in action: U+{ord(char):04X} '{char}'")
 
     def name(self) -> str:
         end = self.at
@@ -172,22 +187,39 @@ class _Action:
     def end_of_item(self) -> None:
         following = self.text[self.at : self.at + 1]
         if following and following not in " \t\r\n.,|:=()}":
-            raise _error(self.text, self.at, f"bad character {following!r} after a name")
+            shown = f"U+{ord(following):04X} '{following}'"
+            raise _error(self.text, self.at, f"bad character {shown}")
 
     def number(self) -> None:
-        text, end = self.text, self.at + 1
-        while end < len(text) and (
-            text[end].isalnum()
-            or text[end] in "._"
-            or (text[end] in "+-" and text[end - 1] in "eE")
-        ):
-            end += 1
-        literal = text[self.at : end]
-        value = _number(literal)
+        """A number, as far as its own grammar goes; what follows it may not be a letter or sign."""
+        text, at = self.text, self.at
+        end = at + (text[at] in "+-")
+        base = text[end : end + 2].lower()
+        digits = {"0x": "0123456789abcdefABCDEF_", "0o": "01234567_", "0b": "01_"}.get(base)
+        end = self.run_of(digits or "0123456789_", end + 2 if digits else end)
+        if text[end : end + 1] == ".":
+            end = self.run_of(digits or "0123456789_", end + 1)
+        if text[end : end + 1] in (("p", "P") if base == "0x" else ("e", "E")):
+            end += 1 + (text[end + 1 : end + 2] in ("+", "-"))
+            end = self.run_of("0123456789_", end)
+        following = text[end : end + 1]
+        if following and (following.isalnum() or following in "_+-"):
+            value, end = None, end + 1
+        else:
+            value = _number(text[at:end])
+        literal = quoted(text[at:end])
         if value is None:
-            raise _error(text, self.at, f"bad number syntax: {literal!r}")
+            raise _error(text, at, f"bad number syntax: {literal}")
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise _error(text, at, f"integer overflow: {literal}")
         self.at = end
         self.add("float" if isinstance(value, float) else "int", value)
+
+    def run_of(self, characters: str, at: int) -> int:
+        """Where the characters from ``at`` on are no longer among these."""
+        while self.text[at : at + 1] and self.text[at] in characters:
+            at += 1
+        return at
 
     def quoted(self, quote: str) -> str:
         """A quoted constant with its escapes resolved."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from firkin.cli.template import lexer
+from firkin.cli.template import gofmt, lexer
 from firkin.cli.template.errors import TemplateError
 
 MAX_DEPTH = 100
@@ -81,6 +81,9 @@ class Node:
 
 
 _NAMED = ("define", "block", "template")
+_KEYWORDS = frozenset(("break", "continue", "else", "end", "if", "nil", "range", "with", *_NAMED))
+_ENDS = (("right", "}}"), ("op", ")"), ("op", "|"))
+"""What may follow an operand, beside a space."""
 _CONSTANTS: dict[str, object] = {"true": True, "false": False}
 
 
@@ -94,6 +97,11 @@ def parse(text: str, functions: Container[str]) -> tuple[list[Node], dict[str, l
     if end:
         raise parser.error(f"unexpected {{{{{end}}}}}")
     return nodes, parser.defined
+
+
+def _blank(nodes: list[Node]) -> bool:
+    """Whether a definition has nothing to say; a later one of its name takes its place."""
+    return all(node.kind == "text" and not node.text.strip() for node in nodes)
 
 
 class _Parser:
@@ -110,6 +118,19 @@ class _Parser:
         else:
             line = self.tokens[-1][2] if self.tokens else 1
         return TemplateError(f"template: :{line}: {message}")
+
+    def unexpected(self, context: str) -> TemplateError:
+        """The error that the next token does not belong there."""
+        kind, value = self.peek()
+        text = {"dot": ".", "field": f".{value}"}.get(kind, str(value))
+        if kind == "eof":
+            shown = "EOF"
+        elif kind == "dot" or (kind == "word" and text in _KEYWORDS):
+            shown = f"<{text}>"
+        else:
+            text = gofmt.quoted(text) if kind == "string" else text
+            shown = gofmt.quoted(text[:10]) + ("..." if len(text) > 10 else "")
+        return self.error(f"unexpected {shown} in {context}")
 
     def peek(self, ahead: int = 0) -> tuple[str, str | int | float]:
         if self.at + ahead < len(self.tokens):
@@ -160,7 +181,7 @@ class _Parser:
                 found.append(Node(str(value)))
             elif kind == "word" and value == "define":
                 if depth:
-                    raise self.error("unexpected {{define}}")
+                    raise self.unexpected("command")
                 self.at += 1
                 self.definition(self.name("define clause"), "define clause", depth)
             elif kind == "word" and value in _NAMED:
@@ -176,7 +197,7 @@ class _Parser:
         self.skip_space()
         kind, value = self.peek()
         if kind != "string":
-            raise self.error(f"unexpected {value!r} in {context}")
+            raise self.unexpected(context)
         self.at += 1
         return str(value)
 
@@ -189,6 +210,10 @@ class _Parser:
             raise self.error("unexpected {{else}} in " + context if end else "unexpected EOF")
         self.right("end")
         self.variables = outer
+        if _blank(body) and name in self.defined:
+            return
+        if not _blank(self.defined.get(name, [])):
+            raise self.error(f"template: multiple definition of template {gofmt.quoted(name)}")
         self.defined[name] = body
 
     def call(self, kind: str, depth: int) -> Node:
@@ -207,9 +232,8 @@ class _Parser:
 
     def right(self, context: str) -> None:
         self.skip_space()
-        kind, value = self.peek()
-        if kind != "right":
-            raise self.error(f"unexpected {value!r} in {context}")
+        if self.peek()[0] != "right":
+            raise self.unexpected(context)
         self.at += 1
 
     def control(self, kind: str, depth: int, in_range: bool) -> Node:
@@ -270,7 +294,8 @@ class _Parser:
                 if self.accept("op", sign):
                     pipe.names, pipe.assign = names, sign == "="
                     if len(names) > (2 if in_range else 1):
-                        raise self.error("too many declarations")
+                        where = "range" if in_range else "command"
+                        raise self.error(f"too many declarations in {where}")
                     if pipe.assign:
                         self.check_declared(names)
                     return
@@ -294,13 +319,13 @@ class _Parser:
                 break
             operands.append(operand)
             if self.peek()[0] != "space":
+                if self.peek() not in _ENDS:
+                    raise self.unexpected("operand")
                 break
         if not operands:
-            kind, value = self.peek()
-            what = (
-                "missing value for command" if kind in ("right", "op") else f"unexpected {value!r}"
-            )
-            raise self.error(what)
+            if self.peek()[0] in ("right", "op"):
+                raise self.error("missing value for command")
+            raise self.unexpected("command")
         return operands
 
     def operand(self, depth: int) -> Operand | None:
@@ -313,7 +338,8 @@ class _Parser:
                 raise self.error("unclosed left paren")
             operand = Operand("pipe", pipe, f"({pipe})")
         elif kind in ("string", "int", "float"):
-            operand = Operand("const", value, repr(value) if kind != "string" else f'"{text}"')
+            shown = gofmt.quoted(text) if kind == "string" else repr(value)
+            operand = Operand("const", value, shown)
             self.at += 1
         elif kind == "dot":
             operand = Operand("dot", None, ".")
@@ -330,8 +356,8 @@ class _Parser:
             return None
         while self.peek()[0] == "field":
             name = str(self.peek()[1])
-            if operand.kind in ("const", "nil", "func"):
-                raise self.error(f"unexpected .{name} after {operand.text}")
+            if operand.kind in ("const", "nil", "func") or operand.text == ".":
+                raise self.error(f"unexpected . after term {gofmt.quoted(operand.text)}")
             operand.fields.append(name)
             operand.text += f".{name}"
             self.at += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from firkin.cli import flags, formatter, units
+from firkin.cli import flags, formatter, gorows, units
 from firkin.cli.opts import filters
 from firkin.client import containers
 
@@ -69,6 +69,8 @@ COLUMNS = {
     "Networks": "NETWORKS",
     "Platform": "PLATFORM",
 }
+_WITH_SIZE = (".Size", "{{json.}}", "{{.|json}}")
+"""What a format without blanks has if it shows the size, which takes the engine long to tell."""
 SHORT_ID = 12
 SHORT_COMMAND = 20
 SHORT_MOUNT = 15
@@ -83,7 +85,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         fmt = str(cli.config.get("psFormat") or "")
     fmt = fmt or "table"
     plain = fmt.replace(" ", "")
-    size = values.flag("size") or any(part in plain for part in ("{{.Size}}", "{{json.}}"))
+    size = values.flag("size") or any(part in plain for part in _WITH_SIZE)
     found = containers.listing(
         cli.client,
         all=values.flag("all"),
@@ -144,7 +146,9 @@ def row(item: Json, whole: bool) -> formatter.Row:
     methods: dict[str, Callable[..., object]] = {
         "Label": lambda name: formatter.label(item.get("Labels"), name)
     }
-    return formatter.Row(fields, methods, "*formatter.ContainerContext")
+    return formatter.Row(
+        fields, methods, "*formatter.ContainerContext", lambda: gorows.container(item, not whole)
+    )
 
 
 def _names(item: Json, whole: bool) -> str:

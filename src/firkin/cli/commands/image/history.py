@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, flags, formatter, units
+from firkin.cli import common, flags, formatter, gorows, units
 from firkin.client import images
 
 TYPE_CHECKING = False
@@ -68,4 +68,5 @@ def _row(step: dict[str, Any], human: bool, trunc: bool) -> formatter.Row:
             "Comment": step.get("Comment") or "",
         },
         type_name="history",
+        whole=lambda: gorows.history(step, trunc, human),
     )

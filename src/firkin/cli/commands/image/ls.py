@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, errors, flags, formatter, units
+from firkin.cli import common, errors, flags, formatter, gorows, units
 from firkin.client import images
 
 TYPE_CHECKING = False
@@ -81,9 +81,9 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
 
 
 def _tree(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
-    for name in ("quiet", "digests", "format"):
+    for name in ("quiet", "no-trunc", "digests", "format"):
         if values.changed(name):
-            raise errors.CliError(f"--{name} does not go together with --tree")
+            raise errors.CliError(f"--{name} is not yet supported with --tree")
     filters = common.filters(values.items("filter"))
     if args:
         filters.setdefault("reference", []).append(args[0])
@@ -92,7 +92,7 @@ def _tree(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     )
     from firkin.cli.commands.image import tree
 
-    tree.show(found, trunc=not values.flag("no-trunc"))
+    tree.show(found)
     return 0
 
 
@@ -146,4 +146,5 @@ def row(
             "UniqueSize": "N/A" if unknown else lambda: units.human_size(size - shared),
         },
         type_name="image",
+        whole=lambda: gorows.image(image, trunc, repository, tag, digest),
     )

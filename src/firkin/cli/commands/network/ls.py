@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, flags, formatter, ordering
+from firkin.cli import common, flags, formatter, gorows, ordering
 from firkin.client import networks
 
 TYPE_CHECKING = False
@@ -72,6 +72,7 @@ def _row(network: dict[str, Any], trunc: bool) -> formatter.Row:
         },
         {"Label": lambda name: labels.get(name, "")},
         type_name="network",
+        whole=lambda: gorows.network(network, trunc),
     )
 
 

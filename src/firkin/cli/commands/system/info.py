@@ -23,11 +23,6 @@ COMMAND = flags.Command(
 )
 
 BAD_TEMPLATE_STATUS = 64
-_STRUCTS = (
-    "ClientInfo", "ContainerdCommit", "InitCommit", "Plugins", "RegistryConfig", "RuncCommit",
-    "Swarm",
-)  # fmt: skip
-"""The parts that are structs; other objects are maps, and sorted by key in JSON."""
 
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
@@ -55,8 +50,9 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         show(report)
     elif fmt == "json":
         from firkin.cli.template import functions
+        from firkin.cli.template import values as kinds
 
-        cli.print(functions.to_json(report))
+        cli.print(functions.to_json(kinds.plain(_typed(report))))
     else:
         lines = [*_client(client), "", "Server:", *(_server(info) if info is not None else ())]
         cli.print("\n".join(lines))
@@ -71,7 +67,6 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
 
 def _template(fmt: str) -> Any:
     from firkin.cli import template
-    from firkin.cli.template import values as kinds
 
     try:
         compiled = template.compile(fmt)
@@ -80,16 +75,30 @@ def _template(fmt: str) -> Any:
 
     def show(report: dict[str, Any]) -> None:
         try:
-            fields = {
-                key: kinds.Struct(key, value, value) if key in _STRUCTS and value else value
-                for key, value in report.items()
-            }
-            struct = kinds.Struct("info", fields, report)
-            sys.stdout.write(compiled.execute(struct) + "\n")
+            sys.stdout.write(compiled.execute(_typed(report)) + "\n")
         except template.TemplateError as error:
             raise errors.CliError(f"template parsing error: {error}") from None
 
     return show
+
+
+def _typed(report: dict[str, Any]) -> object:
+    """The report with the types that templates see."""
+    from firkin.cli import shapes
+    from firkin.cli.template import values as kinds
+
+    typed = shapes.shape(report, "info")
+    if isinstance(typed, kinds.Struct) and isinstance(typed.raw, dict):
+        for name, value in report.items():
+            typed.setdefault(name, value)
+        if isinstance(registries := report.get("RegistryConfig"), dict):
+            as_json = kinds.plain(dict(registries))  # sorted by name, other than the rest
+            typed.raw["RegistryConfig"] = as_json
+            if isinstance(found := typed["RegistryConfig"], kinds.Struct):
+                found.raw = as_json
+        client = report["ClientInfo"]
+        typed["ClientInfo"] = kinds.Struct("clientInfo", client, client)
+    return typed
 
 
 def _truth(value: object) -> str:

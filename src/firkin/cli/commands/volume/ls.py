@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from firkin.cli import common, flags, formatter, ordering, units
+from firkin.cli import common, flags, formatter, gorows, ordering, units
 from firkin.client import volumes
 
 TYPE_CHECKING = False
@@ -72,4 +72,5 @@ def row(volume: dict[str, Any]) -> formatter.Row:
         },
         {"Label": lambda name: labels.get(name, "")},
         type_name="volume",
+        whole=lambda: gorows.volume(volume),
     )

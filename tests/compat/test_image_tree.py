@@ -1,0 +1,66 @@
+"""``images --tree``: the official client's columns and colours, but for what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import terminal
+
+from rig import Engine
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("docker") is None, reason="needs the official client"),
+]
+
+LONG = "a-name/that-is/longer/than/every/terminal/of/this/test:and-its-tag"
+
+
+@pytest.fixture
+def tags(engine: Engine) -> Iterator[None]:
+    engine.run("tag", "busybox", LONG)
+    engine.run("tag", "busybox", "busybox:second")
+    engine.run("run", "--name", "user", "busybox", "true")
+    yield
+    engine.run("rm", "user")
+    engine.run("rmi", LONG, "busybox:second")
+
+
+def drawn(engine: Engine, client: str, columns: int) -> str:
+    """What a client writes to a terminal that wide."""
+    screen = terminal.Terminal(engine, client, "images", "--tree", cols=columns)
+    try:
+        assert screen.wait() == 0
+        os.set_blocking(screen.master, False)
+        try:
+            while more := os.read(screen.master, 65536):
+                screen.seen += more
+        except BlockingIOError:
+            pass
+        text = screen.seen.decode()
+    finally:
+        screen.close()
+    text = re.sub(r"[^\n]*WARNING: This is an experimental[^\n]*\n", "", text)
+    return text.replace("\x1b[0m\x1b[0m", "\x1b[0m")
+
+
+@pytest.mark.parametrize("columns", [10, 25, 50, 80, 140])
+@pytest.mark.usefixtures("tags")
+def test_at_a_terminal(engine: Engine, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    ours = drawn(engine, "firkin", columns)
+    assert ours == drawn(engine, "docker", columns)
+    assert "linux/" in ours or columns < 25
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in drawn(engine, "firkin", columns)
+
+
+@pytest.mark.usefixtures("tags")
+def test_in_a_pipe(engine: Engine) -> None:
+    theirs = engine.run("images", "--tree", client="docker").stdout.decode()
+    theirs = re.sub(r"\x1b\[[0-9;]*m", "", theirs).partition("\n")[2]
+    assert engine.run("images", "--tree").stdout.decode() == theirs
