@@ -85,7 +85,7 @@ class Builder:
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._tasks = tasks.Tasks("builds")
         self.rules: Callable[[], list[gc.Rule]] = list
-        self._collecting = asyncio.Lock()
+        self._collections = gc.Collections(self._tasks, self._collect)
 
     async def start(self) -> None:
         """Remove what an earlier engine left half done."""
@@ -98,9 +98,11 @@ class Builder:
 
         await asyncio.to_thread(work)
         await self.cache.remove(await asyncio.to_thread(self.workshop.mounts.lost))
+        self._collections.ask()
 
     async def close(self) -> None:
         """End all builds."""
+        self._collections.close()
         await self._tasks.close()
         await self._jobs.close()
         await self.shelf.close()
@@ -155,7 +157,7 @@ class Builder:
         finally:
             if build_id and self._builds.get(build_id) is task:
                 del self._builds[build_id]
-            self._tasks.spawn(self._collect(), "collection")
+            self._collections.ask()
 
     async def _housed(self, work: Coroutine[Any, Any, T]) -> T:
         """Work for which room is made first, and after which some is if there was not enough."""
@@ -173,11 +175,10 @@ class Builder:
 
     async def _collect(self) -> None:
         """Hold to the rules that the cache has."""
-        async with self._collecting:
-            for rule in await asyncio.to_thread(self.rules):
-                ids, freed = await self.prune(gc.options(rule))
-                if ids:
-                    log.info("build cache: %d records, %d bytes collected", len(ids), freed)
+        for rule in await asyncio.to_thread(self.rules):
+            ids, freed = await self.prune(gc.options(rule))
+            if ids:
+                log.info("build cache: %d records, %d bytes collected", len(ids), freed)
 
     async def cancel(self, build_id: str) -> None:
         """End the build of that id. One that has ended, or never was, is fine."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import json
 import pathlib
+import re
 from typing import Any
 
 import fake_engine
+import hypothesis
 import pytest
+from hypothesis import strategies
 
+from firkin import errdefs, reference
 from firkin.cli import errors, progress
+from firkin.cli.opts import building
 
 ID = "sha256:458fcf6db8ffba7c06017440835ef9d31c232a6ffc3932d7187c30f6de8aa0f5"
 DIGEST = "sha256:558fcf6db8ffba7c06017440835ef9d31c232a6ffc3932d7187c30f6de8aa0f5"
@@ -327,3 +332,15 @@ def test_bar(detail: dict[str, Any], width: int, text: str) -> None:
 def test_progress_rejects_what_is_no_message() -> None:
     with pytest.raises(errors.CliError, match="is no object"):
         progress.show([3], io.StringIO())  # type: ignore[list-item]
+
+
+@hypothesis.given(strategies.text("ab0A._-/:@é", max_size=12))
+def test_names_of_builds(name: str) -> None:
+    """What is right at first sight is right by the grammar."""
+    try:
+        reference.parse(name)
+    except errdefs.InvalidParameter as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            building.image_name(name)
+    else:
+        assert building.image_name(name) == name

@@ -99,7 +99,11 @@ firkin.client.ssh
 """What costs milliseconds to import and has no place in a command that only asks and shows."""
 
 
-@pytest.mark.parametrize("words", [["ps", "-a"], ["kill", "box"], ["exec", "box", "true"]], ids=str)
+@pytest.mark.parametrize(
+    "words",
+    [["ps", "-a"], ["kill", "box"], ["exec", "box", "true"], ["build", "-q", "-t", "a/b:1", "."]],
+    ids=str,
+)
 def test_imports_nothing_heavy(words: list[str], tmp_path: pathlib.Path) -> None:
     answers = {
         "GET /containers/json": [
@@ -109,6 +113,7 @@ def test_imports_nothing_heavy(words: list[str], tmp_path: pathlib.Path) -> None
         "POST /containers/box/exec": (409, {"message": "is not running"}),
         "GET /containers/box/json": {"Id": "a", "Config": {}, "State": {}},
     }
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
     code = (
         "import sys; from firkin.cli import main; main.run(sys.argv[1:]);"
         f"print(*[name for name in {HEAVY.split()!r} if name in sys.modules])"
@@ -117,7 +122,7 @@ def test_imports_nothing_heavy(words: list[str], tmp_path: pathlib.Path) -> None
         command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {PATH!r};" + code]
         done = subprocess.run(
             [*command, "-H", f"unix://{engine.socket}", *words],
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, check=True, cwd=tmp_path,
         )  # fmt: skip
         assert engine.requests, done.stderr
     assert done.stdout.splitlines()[-1] == ""

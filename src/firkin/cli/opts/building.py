@@ -179,3 +179,27 @@ def extract(stream: Any, target: str) -> None:
                         file.write(data)
                 os.chmod(path, member.mode & 0o7777)
                 os.utime(path, (member.mtime, member.mtime))
+
+
+def image_name(value: str) -> str:
+    """An image's name, for ``--tag``. Raises ``ValueError``."""
+    if not _plain(value):
+        from firkin import errdefs, reference
+
+        try:
+            reference.parse(value)
+        except errdefs.InvalidParameter as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+def _plain(value: str) -> bool:
+    """Whether a name is right at first sight: the grammar takes longer to import than a build."""
+    name, colon, tag = value.partition(":")
+    words = [*name.split("/"), *(tag.split(".") if colon else ())]
+    return (
+        len(value) < 64
+        and value.isascii()
+        and value.lower() == value
+        and all(word.isalnum() for word in words)
+    )

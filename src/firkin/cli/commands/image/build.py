@@ -24,16 +24,6 @@ def _many(name: str, usage: str, convert: Callable[[str], Any], short: str = "")
     return flags.many(name, short, usage, convert, type_name="stringArray")
 
 
-def _tag(value: str) -> str:
-    from firkin import errdefs, reference
-
-    try:
-        reference.parse(value)
-    except errdefs.InvalidParameter as error:
-        raise ValueError(str(error)) from None
-    return value
-
-
 COMMAND = flags.Command(
     "[OPTIONS] PATH | URL | -",
     "Build an image from a Dockerfile",
@@ -92,7 +82,7 @@ COMMAND = flags.Command(
         flags.converted("shm-size", "", "Size of /dev/shm", limits.size, 0, "bytes"),
         _boolean("squash", "", "Not supported", hidden=True),
         _many("ssh", "SSH agent for steps (default|ID[=SOCKET])", building.agent),
-        _strings("tag", "t", "Name of the image, and tag (NAME:TAG)", _tag),
+        _strings("tag", "t", "Name of the image, and tag (NAME:TAG)", building.image_name),
         _string("target", "", "Stage to build"),
         flags.many("ulimit", "", "Resource limits of the steps", limits.ulimit,
                    type_name="ulimit", default_text="[]"),
