@@ -101,15 +101,19 @@ firkin.client.ssh
 
 @pytest.mark.parametrize(
     "words",
-    [["ps", "-a"], ["kill", "box"], ["exec", "box", "true"], ["build", "-q", "-t", "a/b:1", "."]],
+    [
+        ["ps", "-a"], ["kill", "box"], ["exec", "box", "true"], ["create", "-p", "1:2", "box"],
+        ["build", "-q", "-t", "a/b:1", "."],
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_imports_nothing_heavy(words: list[str], tmp_path: pathlib.Path) -> None:
     answers = {
         "GET /containers/json": [
             {"Id": "a" * 64, "Names": ["/box"], "Image": "b", "Command": "c", "Created": 1}
         ],
         "POST /containers/box/kill": None,
+        "POST /containers/create": {"Id": "a", "Warnings": []},
         "POST /containers/box/exec": (409, {"message": "is not running"}),
         "GET /containers/box/json": {"Id": "a", "Config": {}, "State": {}},
     }

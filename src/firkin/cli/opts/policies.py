@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from firkin.cli import flags
 
 TYPE_CHECKING = False
@@ -81,6 +79,8 @@ def security(values: list[str]) -> tuple[list[str] | None, bool]:
 
 
 def _profile(path: str) -> str:
+    import json
+
     try:
         with open(path, encoding="utf-8") as file:
             profile = json.load(file)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from firkin.cli import common, errors, flags
-from firkin.client import system
+from firkin.client import jsontext, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _json_line(event: dict[str, Any]) -> str:
 
 def _decode(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
+        value = jsontext.loads(raw)
     except ValueError:
         value = None
     if not isinstance(value, dict):
