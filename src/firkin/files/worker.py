@@ -44,15 +44,13 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from firkin.files import unpacker, view
-from firkin.linux import confine, libarchive, nursery
+from firkin.linux import confine, libarchive, nursery, regular
 from firkin.wire import acl, tarpack
 
 MEMORY = 1 << 30
 FILES = 2048
 _CHUNK = 1 << 20
 _TRIES = 16
-_REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
-"""What an entry says that was looked at a moment ago and has been replaced or removed since."""
 _DEPTH = FILES - 64
 _CAPABILITIES = (
     confine.CAP_CHOWN,
@@ -172,7 +170,7 @@ def open_top(path: str) -> tuple[int, str, dict[str, Any]]:
                 return fd, entry, found
             os.close(fd)
         except OSError as error:
-            if error.errno not in _REPLACED:
+            if error.errno not in regular.REPLACED:
                 raise
     raise view.Refused("missing", "")
 
@@ -208,7 +206,7 @@ class Packer:
                 status = os.stat(entry, dir_fd=fd, follow_symlinks=False)
                 self._entry(fd, entry, prefix + os.fsencode(entry), status, depth + 1)
             except OSError as error:
-                if error.errno not in _REPLACED:
+                if error.errno not in regular.REPLACED:
                     raise
 
     def _entry(
@@ -216,7 +214,7 @@ class Packer:
     ) -> None:
         flag = tarpack.kind(status.st_mode)
         if flag == tarpack.DIRECTORY:
-            fd = os.open(entry, _FLAGS | os.O_DIRECTORY, dir_fd=parent)
+            fd = os.open(entry, _DIRECTORY, dir_fd=parent)
             try:
                 self._directory(fd, name, True, depth)
             finally:
@@ -224,33 +222,25 @@ class Packer:
             return
         if not flag:
             return
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), name)
-            if first != name:
-                self._out.write(tarpack.header(name, status, tarpack.HARDLINK, link=first))
-                return
+        first = self._links.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
+        if first is not None:
+            self._out.write(tarpack.header(name, status, tarpack.HARDLINK, link=first))
+            return
         if flag == tarpack.FILE:
-            self._file(parent, entry, name)
+            status = self._file(parent, entry, name)
         elif flag == tarpack.SYMLINK:
-            self._symlink(parent, entry, name, status)
+            link = os.fsencode(regular.link_target(entry, parent))
+            self._out.write(tarpack.header(name, status, flag, link=link))
         else:
             self._out.write(tarpack.header(name, status, flag))
+        if status.st_nlink > 1:
+            self._links[status.st_dev, status.st_ino] = name
 
-    def _symlink(self, parent: int, entry: str, name: bytes, status: os.stat_result) -> None:
-        try:
-            link = os.fsencode(os.readlink(entry, dir_fd=parent))
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                return  # something else was put in its place
-            raise
-        self._out.write(tarpack.header(name, status, tarpack.SYMLINK, link=link))
-
-    def _file(self, parent: int, entry: str, name: bytes) -> None:
-        fd = os.open(entry, _FLAGS, dir_fd=parent)
+    def _file(self, parent: int, entry: str, name: bytes) -> os.stat_result:
+        """Write a file, as it is now; what that is."""
+        fd = regular.entry(entry, parent)
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return  # something else was put in its place
             size, more = status.st_size, _attributes(fd)
             out = self._out
             if size >= tarpack.SPARSE_FROM and status.st_blocks * 512 < size:
@@ -263,15 +253,16 @@ class Packer:
                 for start, length in parts:
                     out.file(fd, start, length)
                 out.write(tarpack.padding(total))
-                return
+                return status
             out.write(tarpack.header(name, status, tarpack.FILE, size=size, more=more))
             out.file(fd, 0, size)
             out.write(tarpack.padding(size))
+            return status
         finally:
             os.close(fd)
 
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def _attributes(fd: int) -> dict[bytes, bytes]:

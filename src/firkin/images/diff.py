@@ -19,14 +19,16 @@ import contextlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+
+from firkin.linux import regular
 
 _BATCH = 1 << 20  # bytes
 _BATCH_CHUNKS = 1000
 _CHUNK = 1 << 20
 _SPARSE_FROM = 1 << 20
 _OPAQUE = "trusted.overlay.opaque"
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = 900
 
 
@@ -175,8 +177,9 @@ class Walker:
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 yield from self._entry(fd, lower, name, prefix + name, status, whole, depth)
-            except FileNotFoundError:
-                continue
+            except OSError as error:
+                if error.errno not in regular.REPLACED:
+                    raise
 
     def _entry(
         self, fd: int, lower: int, name: str, path: str, status: os.stat_result,
@@ -191,23 +194,22 @@ class Walker:
             return
         if stat.S_ISSOCK(mode) or (lower >= 0 and self._unchanged(fd, lower, name, status)):
             return
-        self.entries += 1
-        identity = (status.st_dev, status.st_ino)
-        if status.st_nlink > 1:
-            first = self._links.setdefault(identity, path)
-            if first != path:
-                yield self._header(path, status, tarfile.LNKTYPE, link=first)
-                return
-        if stat.S_ISREG(mode):
-            yield from self._file(fd, name, path, status)
+        first = self._links.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
+        if first is not None:
+            yield self._header(path, status, tarfile.LNKTYPE, link=first)
+        elif stat.S_ISREG(mode):
+            status = yield from self._file(fd, name, path)
         elif stat.S_ISLNK(mode):
-            target = os.readlink(name, dir_fd=fd)
+            target = regular.link_target(name, fd)
             yield self._header(path, status, tarfile.SYMTYPE, link=target)
         elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             kind = tarfile.CHRTYPE if stat.S_ISCHR(mode) else tarfile.BLKTYPE
             yield self._header(path, status, kind)
         elif stat.S_ISFIFO(mode):
             yield self._header(path, status, tarfile.FIFOTYPE)
+        self.entries += 1
+        if status.st_nlink > 1:
+            self._links.setdefault((status.st_dev, status.st_ino), path)
 
     def _unchanged(self, fd: int, lower: int, name: str, status: os.stat_result) -> bool:
         try:
@@ -216,20 +218,20 @@ class Walker:
             return False
         if not _same(status, before):
             return False
-        return not stat.S_ISLNK(status.st_mode) or os.readlink(name, dir_fd=fd) == os.readlink(
-            name, dir_fd=lower
+        return not stat.S_ISLNK(status.st_mode) or (
+            regular.link_target(name, fd) == regular.link_target(name, lower)
         )
 
     def _subdirectory(
         self, fd: int, lower: int, name: str, path: str, status: os.stat_result,
         whole: bool, depth: int,
     ) -> Iterator[bytes]:  # fmt: skip
-        child = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=fd)
+        child = os.open(name, _DIRECTORY, dir_fd=fd)
         try:
             below = -1
             if lower >= 0:
                 with contextlib.suppress(OSError):
-                    below = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=lower)
+                    below = os.open(name, _DIRECTORY, dir_fd=lower)
             try:
                 if not whole or below < 0 or not _same(os.fstat(child), os.fstat(below)):
                     self.entries += 1
@@ -244,17 +246,20 @@ class Walker:
         finally:
             os.close(child)
 
-    def _file(self, fd: int, name: str, path: str, status: os.stat_result) -> Iterator[bytes]:
-        file = os.open(name, _FLAGS, dir_fd=fd)
+    def _file(self, fd: int, name: str, path: str) -> Generator[bytes, None, os.stat_result]:
+        """A file as it is now; returns what that is."""
+        file = regular.entry(name, fd)
         try:
+            status = os.fstat(file)
             extended = _attributes(file)
             size = status.st_size
             if size >= _SPARSE_FROM and status.st_blocks * 512 < size:
                 yield from _sparse(path, file, status, extended, self._newest)
-                return
-            yield self._header(path, status, tarfile.REGTYPE, size, extended=extended)
-            yield from _span(file, 0, size)
-            yield _padding(size)
+            else:
+                yield self._header(path, status, tarfile.REGTYPE, size, extended=extended)
+                yield from _span(file, 0, size)
+                yield _padding(size)
+            return status
         finally:
             os.close(file)
 

@@ -13,6 +13,9 @@ import stat
 
 from firkin.linux import syscalls
 
+REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""What an entry says that was looked at a moment ago and has been replaced or removed since."""
+
 
 def descriptor(root: str, path: str, *, links: bool = True) -> int:
     """A descriptor, for reading, of the regular file ``path`` below ``root``; the caller closes it.
@@ -42,3 +45,26 @@ def read(root: str, path: str, limit: int) -> bytes:
     """At most ``limit`` bytes from the beginning of a file. Raises as :func:`descriptor` does."""
     with open(descriptor(root, path), "rb") as file:
         return file.read(limit)
+
+
+def entry(name: str, directory: int) -> int:
+    """A descriptor, for reading, of what was seen to be a regular file in a directory.
+
+    Raises ``OSError``, of a number in ``REPLACED`` when it is none any more.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    file = os.open(name, flags, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(errno.ENOENT, "is no file any more", name)
+    return file
+
+
+def link_target(name: str, directory: int) -> str:
+    """Where what was seen to be a symbolic link in a directory leads. Raises as :func:`entry`."""
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise FileNotFoundError(errno.ENOENT, "is no link any more", name) from None
+        raise
