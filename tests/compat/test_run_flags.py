@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -230,3 +231,17 @@ def test_pull_policy(engine: Engine, client: str) -> None:
     done = engine.run("run", "--rm", "--pull", "never", "nosuch:1", client=client, check=False)
     assert done.returncode == 125
     assert b"nosuch:1" in done.stderr
+
+
+def test_the_engine_s_socket_inside(engine: Engine, client: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"auths": {"r.example": {"auth": "dTpw"}}, "HttpHeaders": {"X-Mine": "alone"}}'
+    )
+    script = "stat -c %F /var/run/docker.sock; stat -c %a $DOCKER_CONFIG/config.json; "
+    script += "cat $DOCKER_CONFIG/config.json"
+    words = ("run", "--rm", "--use-api-socket", "busybox", "sh", "-c", script)
+    kind, mode, *config = engine.out("--config", str(tmp_path), *words, client=client).split("\n")
+    assert (kind, mode) == ("socket", "600")
+    assert json.loads("".join(config)) == {"auths": {"r.example": {"auth": "dTpw"}}}
+    bare = ("run", "--rm", "--use-api-socket", "busybox", "env")
+    assert "DOCKER_CONFIG" not in engine.out(*bare, client=client)

@@ -79,9 +79,10 @@ def platform(text: str) -> str | None:
         return None
     import json
 
+    from firkin.cli import platforms
+
+    platforms.check(text, "invalid platform: ")
     parts = text.lower().split("/")
-    if len(parts) > 3 or not all(part and part.replace("-", "").isalnum() for part in parts):
-        raise errors.CliError(f"invalid platform {text!r}: expected os[/arch[/variant]]")
     names = ("os", "architecture", "variant")
     return json.dumps(dict(zip(names, parts, strict=False)), separators=(",", ":"))
 

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "config.json"
+_KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (
+        str,
+        (
+            "psFormat", "imagesFormat", "networksFormat", "volumesFormat", "statsFormat",
+            "secretFormat", "credsStore", "detachKeys", "currentContext",
+        ),
+    ),
+    (dict, ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "aliases")),
+)  # fmt: skip
+"""What the settings are that this client reads."""
 
 
 def read(directory: str) -> dict[str, Any]:
@@ -24,15 +35,26 @@ def read(directory: str) -> dict[str, Any]:
     path = os.path.join(directory, NAME)
     try:
         with open(path, "rb") as file:
-            value = jsontext.loads(file.read())
+            text = file.read()
+        value = jsontext.loads(text) if text.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"WARNING: Error loading config file: {path}: {error}\n")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        sys.stderr.write(f"WARNING: Error loading config file: open {path}: {why}\n")
+        return {}
+    except ValueError as error:
+        sys.stderr.write(f"WARNING: Error parsing config file ({path}): {error}\n")
         return {}
     if not isinstance(value, dict):
-        sys.stderr.write(f"WARNING: Error loading config file: {path}: it holds no JSON object\n")
+        sys.stderr.write(f"WARNING: Error parsing config file ({path}): it holds no JSON object\n")
         return {}
+    for name, kind in ((name, kind) for kind, names in _KINDS for name in names):
+        if name in value and not isinstance(value[name], kind | None):
+            what = "text" if kind is str else "an object"
+            why = f"{name} is not {what}; it is ignored"
+            sys.stderr.write(f"WARNING: Error parsing config file ({path}): {why}\n")
+            del value[name]
     return value
 
 

@@ -38,7 +38,12 @@ class Cli:
         from firkin.client import addresses, api, transport
 
         try:
-            way = addresses.parse(*self.endpoint())
+            endpoint = self.endpoint()
+        except errors.CliError as error:
+            message = f"Failed to initialize: unable to resolve docker endpoint: {error}"
+            raise errors.NoEndpoint(message) from None
+        try:
+            way = addresses.parse(*endpoint)
         except transport.BadAddress as error:
             raise errors.CliError(str(error)) from None
         version = os.environ.get("DOCKER_API_VERSION", "").removeprefix("v")
@@ -90,7 +95,7 @@ class Cli:
         from firkin.client import addresses
 
         hosts = self.values.items("host")
-        return hosts[0] if hosts else addresses.default_address(os.environ)
+        return hosts[0] if hosts and hosts[0] else addresses.default_address(os.environ)
 
     def default_identity(self) -> tls.Identity | None:
         """TLS as the flags and Docker's variables ask for it.

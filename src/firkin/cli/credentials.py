@@ -29,6 +29,10 @@ _NOT_FOUND = "credentials not found"
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
+class NoHelper(errors.CliError):
+    """The helper that the configuration names is not installed."""
+
+
 def key_of(registry: str) -> str:
     """The name under which a registry's credentials are kept."""
     text = registry.strip()
@@ -64,7 +68,7 @@ def _call(helper: str, verb: str, text: str) -> str:
             [program, verb], input=text.encode(), capture_output=True, check=False
         )
     except FileNotFoundError:
-        raise errors.CliError(
+        raise NoHelper(
             f"error getting credentials: there is no program {program} on the PATH: install it, or "
             "take credsStore and credHelpers out of the client's config.json"
         ) from None
@@ -200,5 +204,9 @@ def header(found: dict[str, str]) -> str:
 
 def headers(cli: context.Cli, name: str) -> dict[str, str]:
     """The header that a request about the image ``name`` needs; none without credentials."""
-    found = get(cli, registry_of(name))
+    try:
+        found = get(cli, registry_of(name))
+    except NoHelper as missing:
+        cli.warn(f"WARNING: going on without credentials: {missing}")
+        return {}
     return {"X-Registry-Auth": header(found)} if found else {}

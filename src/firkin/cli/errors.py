@@ -22,6 +22,10 @@ class CliError(Exception):
         self.hint = hint
 
 
+class NoEndpoint(CliError):
+    """The configuration does not say where the engine is."""
+
+
 class FlagError(CliError):
     """A flag is unknown or its value is not acceptable."""
 

@@ -41,7 +41,9 @@ def inspect(references: Iterable[str], fmt: str, fetch: Fetch) -> int:
             texts.append(show(text, kind) if show else text)
         except api.APIError as error:
             failures.append(f"Error response from daemon: {error}")
-        except errors.CliError as error:
+        except errors.NoEndpoint:
+            raise
+        except (errors.CliError, api.ConnectionFailed) as error:
             failures.append(str(error))
     if show:
         sys.stdout.write("".join(f"{text}\n" for text in texts) or "\n")

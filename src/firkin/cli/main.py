@@ -76,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
         usage = f"{program.PROGRAM} [OPTIONS] COMMAND [ARG...]"
         more = f"Run '{program.PROGRAM} --help' for more information"
         return _fail(f"{error}\n\nUsage:  {usage}\n\n{more}", error.status)
-    if values.flag("version"):
+    if values.flag("version") and not words:
         import firkin
 
         print(f"Firkin version {firkin.__version__}")
@@ -170,7 +170,7 @@ def _report(message: str, status: int, more: str, named: bool = False, hint: boo
 def _describe(error: OSError) -> str:
     if error.filename is not None and error.strerror:
         return f"open {error.filename}: {error.strerror.lower()}"
-    return str(error)
+    return f"cannot write the output: {error.strerror.lower()}" if error.strerror else str(error)
 
 
 def _fail(message: str, status: int) -> int:

@@ -114,7 +114,7 @@ class Board:
         overwrite = self.live and not stream and isinstance(progress, dict)
         if overwrite:
             self.out.write("\x1b[2K\r")
-        elif drawn:
+        elif drawn or (isinstance(progress, dict) and _known(progress)):
             return
         if identity:
             self.out.write(f"{identity}: ")
@@ -125,6 +125,8 @@ class Board:
             self.out.write(f"{status} {drawn}\r")
         elif isinstance(stream, str) and stream:
             self.out.write(stream)
+        elif message.get("progress") and not isinstance(progress, dict):
+            self.out.write(f"{status} {_clean(message['progress'])}")
         else:
             self.out.write(f"{status}\n")
 
@@ -157,6 +159,11 @@ def bar(progress: Mapping[str, Any], width: int) -> str:
         return f"{box}{current}/{total} {unit}"
     numbers = shown if current > total else f"{shown}/{units.human_size(total)}"
     return f"{box}{numbers}{_left(progress, current, total, done, width)}"
+
+
+def _known(progress: Mapping[str, Any]) -> bool:
+    """Whether a bar could say something."""
+    return _count(progress.get("current")) > 0 or _count(progress.get("total")) > 0
 
 
 def _left(progress: Mapping[str, Any], current: int, total: int, done: int, width: int) -> str:

@@ -3,7 +3,8 @@
 An address is a URL::
 
     unix:///path             a Unix socket on this machine
-    tcp://host[:port]        TCP, with TLS when there is a ``tls.Identity`` to use
+    tcp://host[:port][/path] TCP, with TLS when there is a ``tls.Identity`` to use; a proxy may
+                             have the engine below a path
     ssh://[user@]host[:port] the standard streams of a command on that host (see ``ssh``)
 """
 
@@ -68,7 +69,10 @@ def parse(address: str, identity: tls.Identity | None = None) -> transport.Trans
 
 
 def _parse_tcp(address: str, rest: str, identity: tls.Identity | None) -> transport.TcpTransport:
-    rest = rest.rstrip("/")
+    rest, _, path = rest.partition("/")
+    path = path.strip("/")
+    if not all("!" <= char <= "~" and char not in "?#" for char in path):
+        raise transport.BadAddress(f"engine address {address!r}: {path!r} is no path")
     port = TLS_PORT if identity else TCP_PORT
     if rest.startswith("["):
         host, closed, tail = rest[1:].partition("]")
@@ -81,8 +85,5 @@ def _parse_tcp(address: str, rest: str, identity: tls.Identity | None) -> transp
         host, _, port_text = rest.partition(":")
     if port_text:
         port = transport.parse_port(address, port_text)
-    if "/" in host:
-        raise transport.BadAddress(
-            f"engine address {address!r}: a path after the host is not supported"
-        )
-    return transport.TcpTransport(host or "127.0.0.1", port, identity)
+    base = f"/{path}" if path else ""
+    return transport.TcpTransport(host or "127.0.0.1", port, identity, base)

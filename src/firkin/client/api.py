@@ -204,6 +204,7 @@ class Client:
             sock = self._connect()
         try:
             host = self.transport.host_header
+            target = self.transport.base + target
             http.send_request(sock, method, target, host, headers, payload)
             return http.Response(sock, body=method != "HEAD")
         except OSError as error:
@@ -244,8 +245,8 @@ class Client:
         address = self.transport.address
         if isinstance(error, PermissionError):
             return (
-                f"permission denied while trying to connect to the engine's socket at {address}: "
-                "use sudo, or join the group that owns the socket"
+                "permission denied while trying to connect to the Docker daemon socket at "
+                f"{address}: use sudo, or join the group that owns the socket"
             )
         if isinstance(error, FileNotFoundError | ConnectionRefusedError):
             return (

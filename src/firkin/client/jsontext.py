@@ -69,7 +69,19 @@ def dumps(value: object) -> str:
         return json.dumps(value, separators=(",", ":"))
     escape = _c.encode_basestring_ascii
     encode = _c.make_encoder({}, _refuse, escape, None, ":", ",", False, False, False)
-    return "".join(encode(value, 0))
+    made = "".join(encode(value, 0))
+    return "".join(encode(_whole(value), 0)) if "\\ud" in made else made
+
+
+def _whole(value: object) -> object:
+    """``value`` with U+FFFD for bytes of the command line that are no UTF-8, as JSON wants it."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def _refuse(value: object) -> object:

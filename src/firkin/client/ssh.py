@@ -25,6 +25,7 @@ FALLBACK = "docker system dial-stdio"
 class SshTransport:
     """``ssh`` as the user has it set up: keys, agents, jumps and the rest are ssh's own matter."""
 
+    base = ""
     host_header = "docker.example.com"
 
     def __init__(self, user: str, host: str, port: int | None, path: str = "") -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         """A way to the engine. ``connect`` may be called many times; each stream is separate."""
 
         address: str
+        base: str
+        """What comes before every path."""
         host_header: str
 
         def connect(self) -> Channel:
@@ -43,6 +45,7 @@ class BadAddress(ValueError):
 class UnixTransport:
     """A Unix socket on this machine."""
 
+    base = ""
     host_header = "localhost"
 
     def __init__(self, path: str) -> None:
@@ -67,13 +70,16 @@ class UnixTransport:
 class TcpTransport:
     """TCP. Without TLS anyone on the way can read and alter the commands."""
 
-    def __init__(self, host: str, port: int, identity: tls.Identity | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, identity: tls.Identity | None = None, base: str = ""
+    ) -> None:
         self.host = host
+        self.base = base
         self.port = port
         self._identity = identity
         shown = f"[{host}]" if ":" in host else host
         self.host_header = f"{shown}:{port}"
-        self.address = "tcp://" + self.host_header
+        self.address = "tcp://" + self.host_header + base
 
     def connect(self) -> Channel:
         import socket

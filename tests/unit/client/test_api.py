@@ -17,6 +17,7 @@ class Engine:
 
     address = "unix://scripted"
     host_header = "localhost"
+    base = ""
 
     def __init__(self, *answers: bytes, close: bool = False) -> None:
         self.answers = list(answers)
@@ -155,6 +156,13 @@ def test_what_is_no_engine_is_told(raw: bytes) -> None:
         api.Client(Engine(raw)).call("GET", "/x")
 
 
+def test_an_engine_below_a_path() -> None:
+    engine = Engine(answer({}))
+    engine.base = "/below"
+    api.Client(engine, "1.50").call("GET", "/x")
+    assert engine.requests[0].startswith(b"GET /below/v1.50/x HTTP/1.1")
+
+
 def test_json_values_come_line_by_line() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     raw = head + b'3\r\n{"a\r\n8\r\n":1}\n\n{}\r\n0\r\n\r\n'
@@ -177,13 +185,17 @@ def test_a_line_break_cannot_be_smuggled_into_a_header() -> None:
         ("tcp://h", "tcp://h:2375"),
         ("tcp://[::1]:99", "tcp://[::1]:99"),
         ("h:1", "tcp://h:1"),
+        ("tcp://h:1/", "tcp://h:1"),
+        ("tcp://h:1/below/a/path/", "tcp://h:1/below/a/path"),
     ],
 )
 def test_addresses(address: str, shown: str) -> None:
     assert addresses.parse(address).address == shown
 
 
-@pytest.mark.parametrize("address", ["ftp://x", "tcp://h:x", "tcp://h:99999", "tcp://[::1", "h/p"])
+@pytest.mark.parametrize(
+    "address", ["ftp://x", "tcp://h:x", "tcp://h:99999", "tcp://[::1", "tcp://h/a b"]
+)
 def test_addresses_that_are_refused(address: str) -> None:
     with pytest.raises(transport.BadAddress):
         addresses.parse(address)

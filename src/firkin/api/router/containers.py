@@ -91,6 +91,8 @@ async def inspect_container(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/start")
 async def start_container(one: call.Call) -> web.StreamResponse:
     """ContainerStart."""
+    if one.request.query.get("checkpoint"):
+        raise errdefs.InvalidParameter("checkpoints are only supported in experimental mode")
     await start.start(one.core, _subject(one))
     return call.empty()
 

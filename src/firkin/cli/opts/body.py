@@ -29,11 +29,6 @@ def build(values: flags.Values, args: list[str], *, attached: bool = True) -> di
 
 
 def _build(values: flags.Values, args: list[str], attached: bool) -> dict[str, Any]:
-    if values.flag("use-api-socket"):
-        raise ValueError(
-            "--use-api-socket is not supported; mount the socket with "
-            "-v /run/firkin/firkin.sock:/var/run/docker.sock"
-        )
     streams = values.items("attach")
     interactive = values.flag("interactive")
     stdin = interactive or "stdin" in streams

@@ -48,7 +48,12 @@ def labels(files: list[str], given: list[str]) -> dict[str, str]:
 
 def _entries(path: str, what: str) -> list[tuple[str, str]]:
     entries: list[tuple[str, str]] = []
-    for number, line in text.lines_of(path):
+    try:
+        lines = text.lines_of(path)
+    except IsADirectoryError:
+        kind = "env" if what == "variable" else "label"
+        raise ValueError(f"invalid {kind} file ({path}): read {path}: is a directory") from None
+    for number, line in lines:
         name = line.partition("=")[0]
         if not name:
             raise ValueError(f"{path}:{number}: no {what} name on the line {line!r}")

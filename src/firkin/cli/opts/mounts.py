@@ -49,9 +49,9 @@ def _split(value: str) -> list[str]:
         else:
             parts.append(part)
     if len(parts) > 3:
-        raise ValueError(f"invalid volume spec {value!r}: too many colons")
+        raise ValueError(f"invalid spec: {value}: too many colons")
     if not all(parts):
-        raise ValueError(f"invalid volume spec {value!r}: empty section between colons")
+        raise ValueError(f"invalid spec: {value}: empty section between colons")
     return parts
 
 

@@ -70,7 +70,7 @@ def security(values: list[str]) -> tuple[list[str] | None, bool]:
             continue
         cut = min((at for at in (value.find("="), value.find(":")) if at > 0), default=-1)
         if cut < 0 and value != "no-new-privileges":
-            raise ValueError(f"invalid --security-opt: {flags.quoted(value)} (want name=value)")
+            raise ValueError(f"Invalid --security-opt: {flags.quoted(value)} (want name=value)")
         setting = value[cut + 1 :]
         if value[:cut] == "seccomp" and setting not in ("unconfined", "builtin"):
             value = "seccomp=" + _profile(setting)

@@ -49,7 +49,10 @@ def truth(key: str, text: str) -> bool:
 
 
 def lines_of(path: str) -> list[tuple[int, str]]:
-    """The meaningful lines of an env or label file, numbered: no comments, no blank ones."""
+    """The meaningful lines of an env or label file, numbered: no comments, no blank ones.
+
+    Raises IsADirectoryError, and ValueError for everything else.
+    """
     found: list[tuple[int, str]] = []
     try:
         with open(path, encoding="utf-8-sig", newline="\n") as file:
@@ -59,6 +62,8 @@ def lines_of(path: str) -> list[tuple[int, str]]:
                     found.append((number, line))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text: {error.reason}") from None
+    except IsADirectoryError:
+        raise
     except OSError as error:
         raise ValueError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
     return found

@@ -15,7 +15,7 @@ COMMAND = flags.Command("CONTAINER NEW_NAME", "Rename a container", (), flags.ex
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     old, new = (word.strip() for word in args)
     if not old or not new:
-        raise errors.CliError("neither the old nor the new name may be empty")
+        raise errors.CliError("Error: Neither old nor new names may be empty")
     try:
         containers.rename(cli.client, old, new)
     except api.APIError as error:

@@ -28,6 +28,10 @@ COMMAND = flags.Command(
 
 
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
+    if values.text("checkpoint") and cli.client.ping().get("docker-experimental") != "true":
+        raise errors.CliError(
+            '"--checkpoint" is only supported on a Docker daemon with experimental features enabled'
+        )
     if values.flag("attach") or values.flag("interactive"):
         return _attached(cli, values, args)
     failed: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firkin.cli import flags
+from firkin.cli import errors, flags
 from firkin.cli.commands.container import many
 
 TYPE_CHECKING = False
@@ -29,6 +29,8 @@ FLAGS = (
 
 def each(cli: context.Cli, values: flags.Values, names: list[str], verb: Verb) -> int:
     """Stop each and print its name, and the engine's warnings; returns the exit code."""
+    if values.changed("timeout") and values.changed("time"):
+        raise errors.CliError("conflicting options: cannot specify both --timeout and --time")
     timeout = next(
         (values.number(name) for name in ("timeout", "time") if values.changed(name)), None
     )

@@ -46,7 +46,9 @@ def _given(cli: context.Cli, values: flags.Values, key: str) -> dict[str, str]:
     username, password = values.text("username"), values.text("password")
     if values.flag("password-stdin"):
         if values.changed("password"):
-            raise errors.CliError("--password and --password-stdin are mutually exclusive")
+            raise errors.CliError(
+                "conflicting options: cannot specify both --password and --password-stdin"
+            )
         if not username:
             raise errors.CliError("the --password-stdin option requires --username to be set")
         password = sys.stdin.read().rstrip("\r\n")
@@ -60,7 +62,7 @@ def _given(cli: context.Cli, values: flags.Values, key: str) -> dict[str, str]:
     if not username or not password:
         if not sys.stdin.isatty():
             raise errors.CliError(
-                "Error: Cannot perform an interactive login from a non-TTY device"
+                "Error: Cannot perform an interactive login from a non TTY device"
             )
         import getpass
 

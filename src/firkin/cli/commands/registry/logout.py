@@ -16,8 +16,6 @@ COMMAND = flags.Command(
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """The engine is not asked: it keeps no credentials."""
     key = credentials.key_of(args[0] if args else "")
-    if credentials.erase(cli, key):
-        cli.print(f"Removing login credentials for {key}")
-    else:
-        cli.print(f"Not logged in to {key}")
+    cli.print(f"Removing login credentials for {key}")
+    credentials.erase(cli, key)
     return 0
