@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 
@@ -31,9 +32,12 @@ def main() -> NoReturn:
 
 def _main() -> int:
     _fill_standard_streams()
+    codecs.register_error("firkin", _unencodable)
     for stream in (sys.stdout, sys.stderr):
-        # Names come from strangers: one that cannot be shown must not end the command.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        # The same bytes everywhere, whatever the locale and the system's line ends are.
+        stream.reconfigure(  # type: ignore[union-attr]
+            encoding="utf-8", errors="firkin", newline="\n"
+        )
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()
@@ -48,6 +52,21 @@ def _main() -> int:
         sys.stderr.write(f"{program.PROGRAM}: cannot write the output: {error.strerror or error}\n")
         return 1
     return status
+
+
+def _unencodable(error: UnicodeError) -> tuple[bytes, int]:
+    """What is written for characters that have no UTF-8.
+
+    Bytes of the command line that are none pass through; names come from strangers, and one that
+    cannot be shown must not end the command.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    made = bytearray()
+    for char in error.object[error.start : error.end]:
+        byte = ord(char) - 0xDC00
+        made += bytes((byte,)) if 0x80 <= byte <= 0xFF else b"\xef\xbf\xbd"
+    return bytes(made), error.end
 
 
 def _fill_standard_streams() -> None:

@@ -166,3 +166,19 @@ def test_headers_of_the_configuration(
     agent = client._headers.pop("User-Agent")
     assert "Firkin" in agent
     assert client._headers == {"X-A": "1", "X-B": "2", "X-C": "3,4"}
+
+
+@pytest.mark.parametrize(
+    "before", ["", "sys.stdout.reconfigure(encoding='cp1252', newline='\\r\\n')"]
+)
+def test_output_is_utf_8_with_plain_line_ends_everywhere(before: str) -> None:
+    """Also where the system's encoding and line ends are others, as on Windows."""
+    code = f"import sys; sys.path[:0] = {PATH!r}; {before}\n"
+    code += "sys.stderr = sys.stdout\nfrom firkin.cli import main; main.main()"
+    word = "…\udcff".encode("utf-8", "surrogateescape")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-l", word, "ps"], capture_output=True, check=False
+    )
+    head, _, rest = done.stdout.partition(b": ")
+    assert (head, done.returncode) == (b"Unable to parse logging level", 1)
+    assert rest.startswith(word + b" (want") and rest.endswith(b")\n") and b"\r" not in rest

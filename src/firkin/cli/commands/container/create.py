@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from firkin.cli import apisocket, errors, flags, platforms, terminal
+from firkin.cli import errors, flags, terminal
 from firkin.cli.opts import body, proxies, runflags
 from firkin.client import api, containers
 
@@ -43,11 +43,18 @@ def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> s
     if not image:
         raise errors.CliError("invalid reference format: the image's name is empty")
     platform = values.text("platform") or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
-    platforms.check(platform, "error parsing specified platform: ")
+    if platform:
+        from firkin.cli import platforms
+
+        platforms.check(platform, "error parsing specified platform: ")
     if request["Tty"] and (size := terminal.size()):
         request["HostConfig"]["ConsoleSize"] = list(size)
     proxies.apply(cli, request)
-    config = apisocket.prepare(cli, request) if values.flag("use-api-socket") else b""
+    config = b""
+    if values.flag("use-api-socket"):
+        from firkin.cli import apisocket
+
+        config = apisocket.prepare(cli, request)
     cidfile = _CidFile(values.text("cidfile"))
     try:
         if policy == "always":
@@ -68,6 +75,8 @@ def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> s
     finally:
         cidfile.close()
     if config:
+        from firkin.cli import apisocket
+
         apisocket.deliver(cli, identity, config)
     for warning in created.get("Warnings") or ():
         cli.warn(f"WARNING: {warning}")
