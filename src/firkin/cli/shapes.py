@@ -15,6 +15,7 @@ it, one with ``?`` is not there if it is zero.
 
 from __future__ import annotations
 
+from firkin.cli import named
 from firkin.cli.template import values
 from firkin.cli.template.values import NIL, Map, NilList, Struct
 
@@ -31,7 +32,7 @@ Pid int, ExitCode int, Error string, StartedAt string, FinishedAt string, Health
 health Status string, FailingStreak int, Log []*healthlog
 healthlog Start time, End time, ExitCode int, Output string
 graph Data map[string], Name string
-mount Type string, Name string, Source string, Destination string, Driver string, Mode string, \
+mount Type string, Name string?, Source string, Destination string, Driver string?, Mode string, \
 RW bool, Propagation string
 config Hostname string, Domainname string, User string, AttachStdin bool, AttachStdout bool, \
 AttachStderr bool, ExposedPorts ports[empty], Tty bool, OpenStdin bool, StdinOnce bool, \
@@ -42,15 +43,15 @@ Shell []string
 empty
 healthcheck Test []string, Interval duration, Timeout duration, StartPeriod duration, \
 StartInterval duration, Retries int
-hostconfig Binds []string, ContainerIDFile string, LogConfig logconfig, NetworkMode string, \
+hostconfig Binds []string, ContainerIDFile string, LogConfig logconfig, NetworkMode netmode, \
 PortBindings ports[[]binding], RestartPolicy restart, AutoRemove bool, VolumeDriver string, \
 VolumesFrom []string, ConsoleSize []int, Annotations map[string], CapAdd []string, \
-CapDrop []string, CgroupnsMode string, DNS:Dns []string, DNSOptions:DnsOptions []string, \
-DNSSearch:DnsSearch []string, ExtraHosts []string, GroupAdd []string, IpcMode string, \
-Cgroup string, Links []string, OomScoreAdj int, PidMode string, Privileged bool, \
+CapDrop []string, CgroupnsMode cgroupnsmode, DNS:Dns []string, DNSOptions:DnsOptions []string, \
+DNSSearch:DnsSearch []string, ExtraHosts []string, GroupAdd []string, IpcMode ipcmode, \
+Cgroup string, Links []string, OomScoreAdj int, PidMode pidmode, Privileged bool, \
 PublishAllPorts bool, ReadonlyRootfs bool, SecurityOpt []string, StorageOpt map[string], \
-Tmpfs map[string], UTSMode string, UsernsMode string, ShmSize int, Sysctls map[string], \
-Runtime string, Isolation string, +resources, Mounts []hostmount, MaskedPaths []string, \
+Tmpfs map[string], UTSMode hostmode, UsernsMode hostmode, ShmSize int, Sysctls map[string], \
+Runtime string, Isolation isolation, +resources, Mounts []hostmount, MaskedPaths []string, \
 ReadonlyPaths []string, Init *bool
 logconfig Type string, Config map[string]
 binding HostIP:HostIp string, HostPort string
@@ -122,7 +123,7 @@ DefaultAPIVersion string, GitCommit string, GoVersion string, PythonVersion stri
 Arch string, BuildTime string, Context string
 versionserver Platform named, Components []component, Version string, \
 APIVersion:ApiVersion string, MinAPIVersion string, GitCommit string, GoVersion string, \
-Os string, Arch string, KernelVersion string, Experimental bool, BuildTime string
+Os string, Arch string, KernelVersion string, Experimental bool, BuildTime string?
 named Name string
 context +contextmeta, TLSMaterial map[[]string], Storage storage
 contextmeta Name string, Metadata any, Endpoints map[place]
@@ -190,8 +191,13 @@ def shape(value: object, kind: str) -> object:
     """
     if kind in _SCALARS:
         return _SCALARS[kind] if value is None else value
+    if kind in named.KINDS:
+        return named.KINDS[kind](value or "") if value is None or isinstance(value, str) else value
     if kind[0] == "*":
-        return NIL if value is None else shape(value, kind[1:])
+        made = NIL if value is None else shape(value, kind[1:])
+        if isinstance(made, Struct):
+            made.pointer = True
+        return made
     if kind.startswith("[]"):
         if isinstance(value, list):
             return [shape(item, kind[2:]) for item in value]
@@ -200,7 +206,10 @@ def shape(value: object, kind: str) -> object:
         if value is not None and not isinstance(value, dict):
             return value
         name, _, inner = kind[:-1].partition("[")
-        items = {key: shape(item, inner) for key, item in (value or {}).items()}
+        key_of = named.Port if name == "ports" else str
+        items: dict[str, object] = {
+            key_of(key): shape(item, inner) for key, item in (value or {}).items()
+        }
         key_type = "string" if name == "map" else "nat.Port"
         zero = None if inner == "any" else shape(None, inner)
         return Map(items, zero, NIL if value is None else value, key_type)

@@ -193,6 +193,9 @@ class _State:
         arguments = [self.operand(operand, dot) for operand in rest]
         self.check(name.text, rest, (*arguments, *piped))
         where = parser.shown([name, *rest])
+        if name.text == "call" and rest and not (callable(arguments[0]) or arguments[0] is None):
+            what = f"non-function {rest[0].text} of type {gofmt.type_name(arguments[0])}"
+            raise self.error(where, f"error calling call: {what}")
         try:
             return self.table[name.text](*arguments, *piped)
         except TemplateError as error:

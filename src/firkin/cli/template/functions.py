@@ -166,7 +166,7 @@ def _print(*values: object) -> str:
 
 
 def _println(*values: object) -> str:
-    return " ".join(gofmt.show(value) for value in values) + "\n"
+    return " ".join(gofmt.argument(value) for value in values) + "\n"
 
 
 def _printf(pattern: str, *values: object) -> str:

@@ -58,6 +58,12 @@ def show(value: object, plus: bool = False, quote: bool = False) -> str:
     return show(printed(), plus, quote) if printed is not None else str(value)
 
 
+def argument(value: object, plus: bool = False) -> str:
+    """``value`` as a function that prints gets it: a pointer to a struct is ``&{...}``."""
+    pointer = value.pointer if isinstance(value, Struct) else bool(getattr(value, "whole", None))
+    return ("&" if pointer else "") + show(value, plus)
+
+
 def type_name(value: object) -> str:
     """The name of the value's type, for ``%T`` and for errors."""
     if value is None or isinstance(value, Nil):
@@ -147,7 +153,7 @@ def sprint(values: tuple[object, ...]) -> str:
     for index, value in enumerate(values):
         if index and not isinstance(value, str) and not isinstance(values[index - 1], str):
             parts.append(" ")
-        parts.append(show(value))
+        parts.append(argument(value))
     return "".join(parts)
 
 
@@ -267,9 +273,12 @@ class _Verb:
         if letter == "v":
             if "#" in self.flags and isinstance(value, str | list | dict):
                 return _literal(value)
-            return self._signed(value, show(value, plus="+" in self.flags))
+            return self._signed(value, argument(value, plus="+" in self.flags))
         if isinstance(value, list | tuple) and letter != "p":
             return "[" + " ".join(self._text(item) for item in value) + "]"
+        if isinstance(value, Struct) and letter != "p":
+            inner = " ".join(self._text(value[name]) for name in value.shown)
+            return ("&{" if value.pointer else "{") + inner + "}"
         if isinstance(value, dict) and letter != "p":
             items = sorted(value.items())
             return "map[" + " ".join(f"{self._text(k)}:{self._text(v)}" for k, v in items) + "]"

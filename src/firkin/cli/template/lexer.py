@@ -186,7 +186,9 @@ class _Action:
 
     def end_of_item(self) -> None:
         following = self.text[self.at : self.at + 1]
-        if following and following not in " \t\r\n.,|:=()}":
+        if self.text.startswith("}}", self.at):
+            return
+        if following and following not in " \t\r\n.,|:()":
             shown = f"U+{ord(following):04X} '{following}'"
             raise _error(self.text, self.at, f"bad character {shown}")
 

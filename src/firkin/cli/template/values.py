@@ -30,10 +30,11 @@ class Struct(dict[str, object]):
 
     ``raw`` is the value it was made from, which is what the function ``json`` shows: the JSON
     names of fields, and only those that were sent. ``shown`` names the fields that are printed;
-    the fields of an embedded struct can be read here, but are printed as part of it.
+    the fields of an embedded struct can be read here, but are printed as part of it. What is a
+    ``pointer`` there prints with an ampersand where a function gets it.
     """
 
-    __slots__ = ("raw", "shown", "type_name")
+    __slots__ = ("pointer", "raw", "shown", "type_name")
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Struct(dict[str, object]):
         super().__init__(fields)
         self.type_name = type_name
         self.raw = raw
+        self.pointer = False
         self.shown = list(fields) if shown is None else shown
 
 

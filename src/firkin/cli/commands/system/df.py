@@ -73,11 +73,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
         if fmt in ("", "table"):
             _show_objects(usage)
         elif fmt == "json":
-            from firkin.cli.template import functions
-            from firkin.cli.template import values as kinds
-
-            fields = {name: kinds.plain(rows) for name, rows in _objects(usage).fields.items()}
-            sys.stdout.write(functions.to_json(fields, html_safe=True))
+            sys.stdout.write(_objects(usage).to_json())
         else:
             out = io.StringIO()
             formatter.render([_objects(usage)], fmt, out, columns={})
@@ -191,7 +187,16 @@ def _objects(usage: dict[str, Any]) -> formatter.Row:
         "Volumes": [volume_ls.row(item) for item in _items(usage, "Volumes")],
         "BuildCache": [_cache(item, whole=True) for item in _items(usage, "BuildCache")],
     }
-    return formatter.Row(fields, type_name="*formatter.diskUsageContext")
+    return _Objects(fields, type_name="*formatter.diskUsageContext")
+
+
+class _Objects(formatter.Row):
+    """Fields in their own order, also as JSON."""
+
+    def as_json(self) -> dict[str, object]:
+        from firkin.cli.template import values
+
+        return {name: values.plain(rows) for name, rows in self.fields.items()}
 
 
 def _whole(item: dict[str, Any]) -> formatter.Row:

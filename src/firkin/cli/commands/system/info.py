@@ -97,7 +97,8 @@ def _typed(report: dict[str, Any]) -> object:
             if isinstance(found := typed["RegistryConfig"], kinds.Struct):
                 found.raw = as_json
         client = report["ClientInfo"]
-        typed["ClientInfo"] = kinds.Struct("clientInfo", client, client)
+        fields = {**client, "Warnings": kinds.NilList()}
+        typed["ClientInfo"] = kinds.Struct("clientInfo", fields, client)
     return typed
 
 
