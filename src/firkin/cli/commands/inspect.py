@@ -44,7 +44,8 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     kind = values.text("type")
     if values.changed("type") and kind not in PATHS:
         known = ", ".join(flags.quoted(name) for name in sorted(PATHS))
-        raise errors.CliError(f"unknown type: {flags.quoted(kind)}: must be one of {known}")
+        wrong = f"unknown type: {flags.quoted(kind)}" if kind else "type is empty"
+        raise errors.CliError(f"{wrong}: must be one of {known}")
     size = values.flag("size") or None
     return inspector.inspect(
         args, values.text("format"), lambda name: _find(cli.client, name, kind, size)

@@ -106,7 +106,9 @@ def rate_device(value: str) -> dict[str, Any]:
         rate = size(number)
     except ValueError:
         raise ValueError(
-            f"invalid rate for device: {value} (want <device-path>:<number>[kb|mb|gb])"
+            f"invalid rate for device: {value}. The correct format is "
+            "<device-path>:<number>[<unit>]. Number must be a positive integer. "
+            "Unit is optional and can be kb, mb, or gb"
         ) from None
     return {"Path": path, "Rate": rate}
 
@@ -115,7 +117,10 @@ def operations_device(value: str) -> dict[str, Any]:
     """``/dev/path:operations-per-second``."""
     path, number = _device(value)
     if not (number.isascii() and number.isdigit() and len(number) < 20):
-        raise ValueError(f"invalid rate for device: {value} (want <device-path>:<number>)")
+        raise ValueError(
+            f"invalid rate for device: {value}. The correct format is <device-path>:<number>. "
+            "Number must be a positive integer"
+        )
     return {"Path": path, "Rate": int(number)}
 
 

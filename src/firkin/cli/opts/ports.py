@@ -93,7 +93,7 @@ def _parse(value: str) -> list[tuple[str, Binding]]:
     count = last - first
     if low is not None and high is not None and high - low != count and count:
         raise ValueError(
-            f"invalid ranges for container and host ports: {container} and {host} differ in length"
+            f"invalid ranges specified for container and host Ports: {container} and {host}"
         )
     found: list[tuple[str, Binding]] = []
     for offset in range(count + 1):
@@ -123,7 +123,7 @@ def _split_protocol(value: str) -> tuple[str, str]:
     ports, slash, protocol = value.partition("/")
     protocol = protocol.lower() if slash and protocol else "tcp"
     if protocol not in PROTOCOLS:
-        raise ValueError(f"invalid protocol {protocol!r} in the port {value!r}: tcp, udp or sctp")
+        raise ValueError(f"invalid proto: {protocol} (want tcp, udp or sctp)")
     return ports, protocol
 
 

@@ -33,7 +33,7 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
 
 def create(cli: context.Cli, values: flags.Values, request: dict[str, Any]) -> str:
     """Create the container, after a pull if that is needed and wanted; returns its ID."""
-    policy = values.text("pull")
+    policy = values.text("pull") or "missing"
     if policy not in PULL_POLICIES:
         raise errors.CliError(
             f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"',

@@ -26,8 +26,13 @@ def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     ports: dict[str, Any] = (found.get("NetworkSettings") or {}).get("Ports") or {}
     if len(args) == 2:
         number, slash, protocol = args[1].partition("/")
+        start = (
+            f"Error: invalid port ({number}): strconv.ParseUint: parsing {flags.quoted(number)}: "
+        )
         if not (number.isascii() and number.isdigit()):
-            raise errors.CliError(f"invalid port {args[1]!r}: want a number and /tcp or /udp")
+            raise errors.CliError(start + "invalid syntax (want a number and /tcp or /udp)")
+        if int(number[:20]) > 65535:
+            raise errors.CliError(start + "value out of range")
         wanted = f"{number}/{protocol if slash else 'tcp'}"
         bindings = ports.get(wanted)
         if not bindings:

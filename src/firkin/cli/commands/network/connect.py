@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firkin.cli import common, flags
+from firkin.cli import common, errors, flags
 from firkin.client import networks
 
 TYPE_CHECKING = False
@@ -42,11 +42,14 @@ def endpoint(values: flags.Values) -> dict[str, Any]:
         "IPv6Address": values.text("ip6"),
         "LinkLocalIPs": common.comma_separated(values.items("link-local-ip")),
     }
+    options = common.comma_separated(values.items("driver-opt"))
+    if not all("=" in option for option in options):
+        raise errors.CliError("invalid key/value pair format in driver options")
     settings: dict[str, Any] = {
         "IPAMConfig": {key: value for key, value in addresses.items() if value},
         "Links": values.items("link"),
         "Aliases": common.comma_separated(values.items("alias")),
-        "DriverOpts": common.pairs(common.comma_separated(values.items("driver-opt"))),
+        "DriverOpts": common.pairs(options),
         "GwPriority": values.number("gw-priority"),
     }
     return {key: value for key, value in settings.items() if value}

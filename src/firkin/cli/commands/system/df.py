@@ -149,7 +149,7 @@ def _row(
             "Size": units.human_size(size),
             "Reclaimable": shown,
         },
-        type_name="disk usage",
+        type_name="*formatter.diskUsageContext",
     )
 
 
