@@ -19,8 +19,7 @@ Source of the rules: the distribution project's reference package and the OCI di
 from __future__ import annotations
 
 import re
-
-import msgspec
+from typing import NamedTuple
 
 from firkin import errdefs
 
@@ -40,7 +39,7 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
-class Reference(msgspec.Struct, frozen=True):
+class Reference(NamedTuple):
     """A name of an image, normalised. ``tag`` and ``digest`` are "" when not given."""
 
     domain: str

@@ -16,7 +16,7 @@ import stat
 import sys
 
 from firkin.cli import errors
-from firkin.wire import acl, tarpack
+from firkin.wire import tarpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -206,7 +206,9 @@ def _attributes(path: str) -> dict[bytes, bytes]:
                 if name == "security.capability" or name.startswith("user."):
                     value = os.getxattr(path, name, follow_symlinks=False)
                     found[b"SCHILY.xattr." + os.fsencode(name)] = value
-                elif name in acl.NAMES:
+                elif name.startswith("system.posix_acl_"):
+                    from firkin.wire import acl  # which takes long to import
+
                     value = os.getxattr(path, name, follow_symlinks=False)
                     found[acl.NAMES[name]] = acl.to_text(value)
         except OSError:
@@ -329,6 +331,8 @@ class Unpacker:
         """Access control lists belong to the owners: ids of the container mean others here."""
         if not (self._owners and hasattr(os, "setxattr")):
             return
+        from firkin.wire import acl
+
         for name, key in acl.NAMES.items():
             if text := member.pax_headers.get(key.decode()):
                 try:

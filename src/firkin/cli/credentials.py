@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 
-from firkin import errdefs, reference
 from firkin.cli import errors
 
 TYPE_CHECKING = False
@@ -45,6 +44,8 @@ def key_of(registry: str) -> str:
 
 def registry_of(name: str) -> str:
     """The key for the registry of an image's name."""
+    from firkin import errdefs, reference  # which take long to import
+
     try:
         return key_of(reference.parse(name).domain)
     except errdefs.InvalidParameter:
@@ -204,6 +205,8 @@ def header(found: dict[str, str]) -> str:
 
 def headers(cli: context.Cli, name: str) -> dict[str, str]:
     """The header that a request about the image ``name`` needs; none without credentials."""
+    if not any(cli.config.get(key) for key in ("auths", "credsStore", "credHelpers")):
+        return {}
     try:
         found = get(cli, registry_of(name))
     except NoHelper as missing:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
+import os
 
 from firkin.cli import flags, program, registry
 
@@ -17,12 +16,23 @@ DEFAULT_WIDTH = 80
 MINIMAL_COLUMN = 24
 
 
+def _terminal_width() -> int:
+    """As ``shutil`` has it, which takes long to import: COLUMNS, then the terminal."""
+    chosen = os.environ.get("COLUMNS", "")
+    if chosen.isascii() and chosen.isdigit() and int(chosen):
+        return int(chosen)
+    try:
+        return os.get_terminal_size(1).columns or DEFAULT_WIDTH
+    except OSError:
+        return DEFAULT_WIDTH
+
+
 def page(words: list[str], width: int | None = None, extra: Sequence[plugins.Plugin] = ()) -> str:
     """The help for a command (its words), for a group (one word), or for the program (none).
 
     The program's page also lists the plugins in ``extra``, those marked that can be used.
     """
-    width = width or shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+    width = width or _terminal_width()
     if not words:
         return _program(width, extra)
     found, _ = registry.find(words)
@@ -89,6 +99,14 @@ def _commands(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"  {name:<11} {short}" for name, short in rows)
 
 
+def _wrapped(text: str, room: int) -> list[str]:
+    if len(text) <= room:
+        return [text] if text else []
+    import textwrap
+
+    return textwrap.wrap(text, room, break_long_words=False)
+
+
 def flag_table(table: Sequence[flags.Flag], width: int) -> str:
     """Flags in alphabetical order, their descriptions wrapped in a column of their own."""
     rows: list[tuple[str, str]] = []
@@ -108,11 +126,7 @@ def flag_table(table: Sequence[flags.Flag], width: int) -> str:
     room = max(width - column - 1, MINIMAL_COLUMN)
     lines: list[str] = []
     for left, usage in rows:
-        wrapped = [
-            line
-            for paragraph in usage.split("\n")
-            for line in textwrap.wrap(paragraph, room, break_long_words=False)
-        ]
+        wrapped = [line for text in usage.split("\n") for line in _wrapped(text, room)]
         lines.append(f"{left:<{column}}{wrapped[0] if wrapped else ''}".rstrip())
         lines += [" " * column + line for line in wrapped[1:]]
     return "\n".join(lines)

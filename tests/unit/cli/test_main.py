@@ -132,6 +132,19 @@ def test_imports_nothing_heavy(words: list[str], tmp_path: pathlib.Path) -> None
     assert done.stdout.splitlines()[-1] == ""
 
 
+def test_help_imports_nothing_of_the_engines() -> None:
+    """Every command is asked for its line: none may import what only its work needs."""
+    code = f"import sys; sys.path[:0] = {PATH!r}; from firkin.cli import main; "
+    code += "assert main.run(['--help']) == 0; print(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "firkin.cli.commands.image.pull" in loaded
+    assert not loaded & {
+        "aiohttp", "asyncio", "dataclasses", "firkin.doctor", "firkin.reference", "inspect",
+        "msgspec", "shutil", "socket", "ssl", "tempfile",
+    }  # fmt: skip
+
+
 def test_proxies_of_the_configuration(tmp_path: pathlib.Path) -> None:
     (tmp_path / "config.json").write_text(
         '{"proxies": {"default": {"httpProxy": "http://p", "noProxy": "x"}}}'

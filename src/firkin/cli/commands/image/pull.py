@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from firkin import reference
 from firkin.cli import common, credentials, errors, flags, progress
 from firkin.client import images
 
@@ -32,6 +31,8 @@ COMMAND = flags.Command(
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Without a tag it is the tag latest; that is said, because it is often forgotten."""
     everything = values.flag("all-tags")
+    from firkin import reference  # which takes long to import
+
     parsed = reference.parse(args[0])
     if everything and (parsed.tag or parsed.digest):
         raise errors.CliError("tag can't be used with --all-tags/-a")
@@ -63,6 +64,8 @@ def fetch(
     to_stderr: bool = False,
 ) -> None:
     """Pull ``name`` and show how it goes."""
+    from firkin import reference  # which takes long to import
+
     parsed = reference.parse(name)
     tag = parsed.digest or parsed.tag
     if parsed.digest and parsed.tag:

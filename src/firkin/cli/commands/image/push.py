@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from firkin import reference
 from firkin.cli import common, credentials, errors, flags, progress
 from firkin.client import images
 
@@ -28,6 +27,8 @@ COMMAND = flags.Command(
 def run(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     """Push and show how it goes."""
     everything, quiet = values.flag("all-tags"), values.flag("quiet")
+    from firkin import reference  # which takes long to import
+
     parsed = reference.parse(args[0])
     if parsed.digest:
         raise errors.CliError("cannot push a digest reference")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 
 import firkin
@@ -86,14 +86,22 @@ def client_part(cli: context.Cli, *, connected: bool) -> dict[str, Any]:
 
 def build() -> dict[str, Any]:
     """What this client is, in the words of the Engine API and of Go's names for systems."""
-    machine = platform.machine()
+    machine = _machine()
     return {
         "Version": firkin.__version__,
         "DefaultAPIVersion": api.VERSION,
-        "PythonVersion": platform.python_version(),
+        "PythonVersion": ".".join(map(str, sys.version_info[:3])),
         "Os": {"win32": "windows"}.get(sys.platform, sys.platform),
         "Arch": _ARCHITECTURES.get(machine, machine),
     }
+
+
+def _machine() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().machine
+    import platform  # which takes long to import
+
+    return platform.machine()
 
 
 def text(report: dict[str, Any]) -> str:
