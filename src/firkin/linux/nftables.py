@@ -1,9 +1,8 @@
 """libnftables: rulesets in nft's own language, one atomic transaction per text.
 
 A text given to :meth:`Nftables.run` is applied whole or not at all. One context serves the
-process; libnftables is not thread-safe, so one worker thread owns it and runs one text at a time,
-in the order they were given. It acts on the network namespace of the thread that made it: the
-host's.
+process; libnftables is not thread-safe, so one thread owns it and runs one text at a time, in the
+order they were given. It acts on the network namespace of the thread that made it: the host's.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from firkin import errdefs
+from firkin.linux import syscalls
 
 _LIBRARY = "libnftables.so.1"
 _OUTPUT_JSON = 1 << 4
@@ -44,48 +44,44 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-def run_here(text: str) -> None:
-    """Apply ``text`` as one transaction in the calling thread's network namespace. Blocks.
+class _Context:
+    """A libnftables context, in a thread that has a table of descriptors of its own.
 
-    Raises ``System`` with nft's message.
+    libnftables waits for the kernel with select(2), which ends the whole process when the number of
+    its socket is above 1023. In such a thread the socket has the first number after the standard
+    ones, however many descriptors the process has. Nothing else may run there: not even an event
+    loop could be told of a result, since that takes a descriptor.
     """
-    library = _load()
-    context = library.nft_ctx_new(0)
-    if not context:
-        raise errdefs.System("libnftables could not make a context: out of memory")
-    try:
-        library.nft_ctx_buffer_error(context)
-        if library.nft_run_cmd_from_buffer(context, text.encode()):
-            message: bytes = library.nft_ctx_get_error_buffer(context) or b"no reason given"
-            detail = message.decode(errors="replace").strip()
-            raise errdefs.System(f"the kernel or nftables refused a firewall change: {detail}")
-    finally:
-        library.nft_ctx_free(context)
-
-
-class Nftables:
-    """A libnftables context in a thread of its own, made at the first use."""
 
     def __init__(self) -> None:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="firkin-nft")
-        self._local = threading.local()
-        self.thread_id = 0
+        try:
+            self.thread_id = self._thread.submit(self._open).result()
+        except BaseException:
+            self._thread.shutdown()
+            raise
 
-    def _context(self) -> tuple[ctypes.CDLL, int]:
-        if not hasattr(self._local, "library"):
-            library = _load()
-            context = library.nft_ctx_new(0)
-            if not context:
-                raise errdefs.System("libnftables could not make a context: out of memory")
-            library.nft_ctx_buffer_output(context)
-            library.nft_ctx_buffer_error(context)
-            library.nft_ctx_output_set_flags(context, _OUTPUT_JSON)
-            self._local.library, self._local.context = library, context
-            self.thread_id = threading.get_native_id()
-        return self._local.library, self._local.context
+    def _open(self) -> int:
+        self._library = _load()
+        syscalls.own_descriptors()
+        context = self._library.nft_ctx_new(0)
+        if not context:
+            raise errdefs.System("libnftables could not make a context: out of memory")
+        self._library.nft_ctx_buffer_output(context)
+        self._library.nft_ctx_buffer_error(context)
+        self._library.nft_ctx_output_set_flags(context, _OUTPUT_JSON)
+        self._context = context
+        return threading.get_native_id()
+
+    def run(self, text: str) -> str:
+        """Apply ``text`` as one transaction and return what it printed. Blocks.
+
+        Raises ``System`` with nft's message.
+        """
+        return self._thread.submit(self._run, text).result()
 
     def _run(self, text: str) -> str:
-        library, context = self._context()
+        library, context = self._library, self._context
         failed = library.nft_run_cmd_from_buffer(context, text.encode())
         output: bytes = library.nft_ctx_get_output_buffer(context) or b""
         message: bytes = library.nft_ctx_get_error_buffer(context) or b""
@@ -93,6 +89,40 @@ class Nftables:
             detail = message.decode(errors="replace").strip() or "no reason given"
             raise errdefs.System(f"the kernel or nftables refused a firewall change: {detail}")
         return output.decode(errors="replace")
+
+    def close(self) -> None:
+        self._thread.submit(self._library.nft_ctx_free, self._context).result()
+        self._thread.shutdown()
+
+
+def run_here(text: str) -> None:
+    """Apply ``text`` as one transaction in the calling thread's network namespace. Blocks.
+
+    Raises ``System`` with nft's message.
+    """
+    context = _Context()  # its thread is in the namespace of the thread that makes it
+    try:
+        context.run(text)
+    finally:
+        context.close()
+
+
+class Nftables:
+    """One context, made at the first use, and a thread that hands it one text at a time."""
+
+    def __init__(self) -> None:
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="firkin-nft")
+        self._context: _Context | None = None
+
+    @property
+    def thread_id(self) -> int:
+        """The thread that changes rules, 0 before the first change."""
+        return 0 if self._context is None else self._context.thread_id
+
+    def _run(self, text: str) -> str:
+        if self._context is None:
+            self._context = _Context()
+        return self._context.run(text)
 
     async def run(self, text: str) -> None:
         """Apply ``text`` as one transaction. Raises ``System`` with nft's message."""
@@ -108,12 +138,9 @@ class Nftables:
         answer: dict[str, list[dict[str, Any]]] = msgspec.json.decode(output) if output else {}
         return answer.get("nftables", [])
 
-    def _free(self) -> None:
-        if hasattr(self._local, "library"):
-            self._local.library.nft_ctx_free(self._local.context)
-            del self._local.library
-
     def close(self) -> None:
         """Finish what is queued and free the context. The rules stay."""
-        self._thread.submit(self._free).result()
         self._thread.shutdown()
+        if self._context is not None:
+            self._context.close()
+            self._context = None

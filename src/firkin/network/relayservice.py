@@ -128,7 +128,9 @@ class RelayService:
         if self._connection is None:
             return False
         # It says nothing that was not asked for, so what can be read is the end.
-        if select.select([self._connection], [], [], 0)[0]:
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        if poll.poll(0):
             self._forget()
             return False
         return True
