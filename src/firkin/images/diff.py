@@ -126,7 +126,7 @@ def _same(a: os.stat_result, b: os.stat_result) -> bool:
 
 
 class Walker:
-    """Walks one tree; ``entries`` counts what has been written.
+    """Walks one tree; ``entries`` counts what has been begun to be written.
 
     ``newest`` is the latest time, in seconds since the epoch, that an entry may have: later ones
     become it. ``prefix`` is put before all names.
@@ -157,10 +157,10 @@ class Walker:
         self, name: str, status: os.stat_result, kind: bytes, size: int = 0, link: str = "",
         extended: dict[str, str] | None = None,
     ) -> bytes:  # fmt: skip
+        self.entries += 1
         return _header(name, status, kind, size, link, extended, self._newest)
 
     def _whiteout(self, name: str, status: os.stat_result) -> bytes:
-        self.entries += 1
         return self._header(name, status, tarfile.REGTYPE)
 
     def _directory(
@@ -207,7 +207,6 @@ class Walker:
             yield self._header(path, status, kind)
         elif stat.S_ISFIFO(mode):
             yield self._header(path, status, tarfile.FIFOTYPE)
-        self.entries += 1
         if status.st_nlink > 1:
             self._links.setdefault((status.st_dev, status.st_ino), path)
 
@@ -234,7 +233,6 @@ class Walker:
                     below = os.open(name, _DIRECTORY, dir_fd=lower)
             try:
                 if not whole or below < 0 or not _same(os.fstat(child), os.fstat(below)):
-                    self.entries += 1
                     extended = _attributes(child)
                     yield self._header(path + "/", status, tarfile.DIRTYPE, extended=extended)
                 if not whole and _opaque(child):
@@ -254,6 +252,7 @@ class Walker:
             extended = _attributes(file)
             size = status.st_size
             if size >= _SPARSE_FROM and status.st_blocks * 512 < size:
+                self.entries += 1
                 yield from _sparse(path, file, status, extended, self._newest)
             else:
                 yield self._header(path, status, tarfile.REGTYPE, size, extended=extended)
