@@ -209,7 +209,7 @@ class Client:
             return http.Response(sock, body=method != "HEAD")
         except OSError as error:
             sock.close()
-            raise ConnectionFailed(f"error during connect: {error}") from error
+            raise ConnectionFailed(self._unreachable(error)) from error
         except http.ProtocolError as error:
             sock.close()
             raise ConnectionFailed(f"{self.transport.address}: {error}") from error

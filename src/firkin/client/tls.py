@@ -64,12 +64,23 @@ class Identity:
         return context
 
 
+_OTHER_KEY = "KEY_VALUES_MISMATCH"
+"""OpenSSL's reason."""
+
+
 def _no_password() -> str:
     raise ValueError("the key is protected by a password; give it in a file without one")
 
 
 def _bad(what: str, path: str, error: Exception) -> OSError:
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+    if isinstance(error, ssl.SSLError):
+        reason = (
+            "the key is not that of the certificate"
+            if error.reason == _OTHER_KEY
+            else (_reason(error))
+        )
+    else:
+        reason = getattr(error, "strerror", None) or str(error)
     return OSError(f"could not read {what} {path!r}: {reason}")
 
 
@@ -170,7 +181,24 @@ class Channel:
                         view = view[self._tls.write(view) :]
             except ssl.SSLError as error:
                 raise OSError(f"TLS: {_reason(error)}") from None
-            self._send_out()
+            try:
+                self._send_out()
+            except ConnectionError as error:
+                raise self._why_closed(error) from None
+
+    def _why_closed(self, error: ConnectionError) -> OSError:
+        """The engine's alert, if there is one: a better reason than that it closed."""
+        try:
+            self._fill()
+            with self._lock:
+                self._tls.read(1)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as alert:
+            return OSError(f"TLS: {_reason(alert)}")
+        except OSError:
+            pass
+        return error
 
     def shutdown(self, how: int, /) -> None:
         if how == _SHUT_WRITE:

@@ -169,6 +169,53 @@ def test_a_client_without_certificate_gets_nowhere(keys: Path) -> None:
         channel.recv(1)
 
 
+def test_the_alert_counts_more_than_the_reset_that_follows_it(keys: Path) -> None:
+    """The client has sent already when it is turned away, so the connection is reset."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    sent, gone = threading.Event(), threading.Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys / "server.pem", keys / "server.key")
+    context.load_verify_locations(keys / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def alert() -> None:
+        connection, _ = listener.accept()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secure = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65536))
+            except ssl.SSLError:
+                connection.sendall(outgoing.read())
+                break
+        sent.wait()
+        while not connection.recv(1, socket.MSG_PEEK):
+            pass
+        connection.close()  # with unread input, which is a reset
+        gone.set()
+
+    threading.Thread(target=alert, daemon=True).start()
+    port = listener.getsockname()[1]
+    way = addresses.parse(f"tcp://127.0.0.1:{port}", identity(keys, certificate="", key=""))
+    channel = way.connect()
+    channel.sendall(b"request")
+    sent.set()
+    assert gone.wait(20)
+    with pytest.raises(OSError, match="certificate required"):
+        for _ in range(100):
+            channel.sendall(b"more")
+    channel.close()
+    listener.close()
+
+
+def test_a_key_of_another_certificate(keys: Path) -> None:
+    with pytest.raises(OSError, match="the key is not that of the certificate"):
+        identity(keys, key=str(keys / "server.key")).context()
+
+
 def test_an_engine_without_tls_is_told_apart(keys: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
