@@ -25,14 +25,15 @@ def tags(engine: Engine) -> Iterator[None]:
     engine.run("tag", "busybox", LONG)
     engine.run("tag", "busybox", "busybox:second")
     engine.run("run", "--name", "user", "busybox", "true")
+    nameless = engine.out("commit", "user")
     yield
     engine.run("rm", "user")
-    engine.run("rmi", LONG, "busybox:second")
+    engine.run("rmi", LONG, "busybox:second", nameless)
 
 
-def drawn(engine: Engine, client: str, columns: int) -> str:
+def drawn(engine: Engine, client: str, columns: int, *words: str) -> str:
     """What a client writes to a terminal that wide."""
-    screen = terminal.Terminal(engine, client, "images", "--tree", cols=columns)
+    screen = terminal.Terminal(engine, client, "images", "--tree", *words, cols=columns)
     try:
         assert screen.wait() == 0
         os.set_blocking(screen.master, False)
@@ -54,6 +55,8 @@ def test_at_a_terminal(engine: Engine, columns: int, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("NO_COLOR", raising=False)
     ours = drawn(engine, "firkin", columns)
     assert ours == drawn(engine, "docker", columns)
+    assert "<untagged>" not in ours
+    assert drawn(engine, "firkin", columns, "-a") == drawn(engine, "docker", columns, "-a")
     assert "linux/" in ours or columns < 25
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in drawn(engine, "firkin", columns)

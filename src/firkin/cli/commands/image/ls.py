@@ -90,6 +90,8 @@ def _tree(cli: context.Cli, values: flags.Values, args: list[str]) -> int:
     found = images.list_images(
         cli.client, show_all=values.flag("all"), filters=filters, manifests=True
     )
+    if not values.flag("all") and "dangling" not in filters:
+        found = [image for image in found if image.get("RepoTags")]
     from firkin.cli.commands.image import tree
 
     tree.show(found)

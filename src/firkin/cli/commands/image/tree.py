@@ -65,7 +65,8 @@ class _Tree:
             used = int(image.get("Containers") or 0) > 0 or any(map(_used, members))
             content = sum(_size(one, "Content") for one in members)
             texts = self.details(str(image["Id"]), int(image.get("Size") or 0), content, used)
-            made.append(self.line(last, _NAME, texts, _PLAIN))
+            style = _NAME if image.get("RepoTags") else _FAINT
+            made.append(self.line(last, style, texts, _PLAIN))
             for at, one in enumerate(members):
                 style = _PLAIN if one.get("Available") else _FAINT
                 branch = "└─ " if at == len(members) - 1 else "├─ "
