@@ -11,11 +11,13 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
 import rig
+import unixhttp
 from rig import Engine
 
 pytestmark = pytest.mark.root
@@ -82,6 +84,25 @@ def test_oci_layouts(engine: Engine, client: str, compression: str) -> None:
     config = json.loads(engine.out("inspect", "made:1", client=client))[0]
     assert len(config["RootFS"]["Layers"]) == 2
     engine.run("rmi", "made:1", client=client)
+
+
+def test_layers_are_told_while_they_come(engine: Engine) -> None:
+    layer = {"big": os.urandom(3 << 20)}
+    archive = oci_archive([layer], "", "docker.io/library/told:1")
+
+    def load(query: str) -> list[dict[str, Any]]:
+        headers = {"Content-Type": "application/x-tar"}
+        connection = unixhttp.Connection(engine.socket)
+        connection.request("POST", f"/v1.44/images/load{query}", archive, headers)
+        return [json.loads(line) for line in connection.getresponse().read().splitlines()]
+
+    *bars, last = load("")
+    assert last == {"stream": "Loaded image: told:1\n"}
+    size, name = len(_tar(layer)), _digest(_tar(layer))[7:19]
+    assert bars[-1]["progressDetail"] == {"current": size, "total": size}
+    assert {(bar["id"], bar["status"]) for bar in bars} == {(name, "Loading layer")}
+    assert load("?quiet=1") == [last]
+    engine.run("rmi", "told:1")
 
 
 def test_layers_are_stored_once(engine: Engine) -> None:

@@ -21,7 +21,9 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -32,6 +34,7 @@ from firkin.types import base
 from firkin.types import image as types
 
 _MAX_DOCUMENTS = 64 << 20
+_OFTEN = 0.1  # seconds between messages about a layer
 _MAX_MEMBERS = 100_000
 _BLOBS = "blobs/sha256/"
 _INDEXES = (types.MEDIA_OCI_INDEX, types.MEDIA_DOCKER_INDEX)
@@ -98,11 +101,15 @@ class Receiver:
     """Reads an archive in a thread. ``archive`` may be used, or dropped, when it has ended."""
 
     def __init__(
-        self, owner: layers.Layers, known: catalog.Catalog, loop: asyncio.AbstractEventLoop
-    ) -> None:
+        self, owner: layers.Layers, known: catalog.Catalog, loop: asyncio.AbstractEventLoop,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:  # fmt: skip
+        """``progress`` gets Docker's messages about each layer on the loop."""
         self._owner = owner
         self._known = known
         self._loop = loop
+        self._progress = progress
+        self._said = 0.0
         self._kept = 0
         self.archive = Archive(owner.store)
 
@@ -206,11 +213,25 @@ class Receiver:
                 return
         sink = self._owner.sink(self._loop, head, name)
         try:
+            current = 0
             for parts in reader.data():
                 sink.write(parts)
+                current += sum(len(part) for part in parts)
+                self._say(name, digest, current, size)
             self.archive.layers[name] = sink.finish(digest, size)
         finally:
             sink.close()
+
+    def _say(self, name: str, digest: str, current: int, size: int) -> None:
+        now = time.monotonic()
+        if self._progress is not None and (now - self._said > _OFTEN or current == size):
+            self._said = now
+            message = {
+                "status": "Loading layer",
+                "progressDetail": {"current": current, "total": size},
+                "id": (digest.removeprefix("sha256:") or name)[:12],
+            }
+            self._loop.call_soon_threadsafe(self._progress, message)
 
 
 def _docker(archive: Archive, known: catalog.Catalog, owner: layers.Layers) -> list[assemble.Parts]:

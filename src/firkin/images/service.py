@@ -318,19 +318,23 @@ class ImageService(queries.Queries):
             return ""
 
     async def load(
-        self, source: AsyncIterator[bytes], platforms: Sequence[str] = (), size: int = 0
-    ) -> AsyncIterator[dict[str, Any]]:
-        """ImageLoad: yields Docker's progress messages once all of the archive is in.
+        self, source: AsyncIterator[bytes], platforms: Sequence[str] = (), size: int = 0,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:  # fmt: skip
+        """ImageLoad: yields Docker's messages once all of the archive is in.
 
         Of an image for several platforms the variants for ``platforms`` are loaded, by default all
         that are in the archive. ``size`` is that of the archive, as far as the client has told.
+        ``progress`` gets messages about layers, while they come.
 
         Raises ``InvalidParameter`` for an archive that is damaged, hostile or of another format;
         nothing of it is kept then.
         """
         messages: Messages = []
         async with self.storing(expected=2 * size):
-            receiver = load.Receiver(self.layers, self.catalog, asyncio.get_running_loop())
+            receiver = load.Receiver(
+                self.layers, self.catalog, asyncio.get_running_loop(), progress
+            )
             try:
                 archive = await stream.consume(source, receiver.receive, "load images")
                 for parts in load.plan(archive, self.catalog, self.layers, platforms):

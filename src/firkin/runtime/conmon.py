@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 
 import msgspec
 
@@ -26,6 +29,7 @@ from firkin.runtime import errors, oci_runtime, runtime
 from firkin.wire import conmon as protocol
 
 _CREATE_TIMEOUT = 60.0
+_ORDER_PAUSE, _ORDER_TRIES = 0.001, 200  # seconds; a stopped monitor is not waited for
 _PROCESS = "process.json"
 
 
@@ -330,25 +334,36 @@ def exit_of(path: str) -> runtime.Exit | None:
     return runtime.Exit(code=code, oom_killed=os.path.exists(os.path.join(path, "oom")))
 
 
-def resize(path: str, rows: int, columns: int) -> None:
+async def resize(path: str, rows: int, columns: int) -> None:
     """Give the terminal of the process monitored in ``path`` a size in characters.
 
+    Returns when the monitor has taken the order, so that what is typed after that finds the size.
     Raises ``OSError`` when its monitor is gone.
     """
-    _control(path, protocol.resize_line(rows, columns))
-
-
-def _control(path: str, line: bytes) -> None:
-    fd = os.open(os.path.join(path, "ctl"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = _control(path, protocol.resize_line(rows, columns))
     try:
-        os.write(fd, line)
+        for _ in range(_ORDER_TRIES):
+            if not int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4), sys.byteorder):
+                break
+            await asyncio.sleep(_ORDER_PAUSE)
     finally:
         os.close(fd)
 
 
+def _control(path: str, line: bytes) -> int:
+    """Give the monitor an order; the descriptor that it went through."""
+    fd = os.open(os.path.join(path, "ctl"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(fd, line)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def reopen_log(path: str) -> None:
     """Have the monitor in ``path`` make its log file anew. Raises ``OSError`` when it is gone."""
-    _control(path, protocol.REOPEN_LINE)
+    os.close(_control(path, protocol.REOPEN_LINE))
 
 
 async def _in_thread(function: object, *args: object) -> int:

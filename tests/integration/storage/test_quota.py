@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(engine: rig.Engine) -> 
                "count=12")  # fmt: skip
     _room(engine, 16 * MIB)
     for method, target, body in (
-        ("POST", "/v1.52/images/load", saved),
+        ("POST", "/v1.52/images/load?quiet=1", saved),
         ("POST", "/v1.52/images/create?fromSrc=-&repo=big", archive),
         ("POST", "/v1.52/commit?container=writer&repo=big", None),
     ):

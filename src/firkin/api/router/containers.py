@@ -155,7 +155,7 @@ async def rename_container(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/resize")
 async def resize_container(one: call.Call) -> web.StreamResponse:
     """ContainerResize."""
-    resize.resize(one.core, _subject(one), *size(one))
+    await resize.resize(one.core, _subject(one), *size(one))
     return web.Response(status=200)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from firkin import errdefs
-from firkin.api import call, older, pulls, routes
+from firkin.api import call, older, progress, pulls, routes
 from firkin.engine import filters
 from firkin.engine import images as engine
 from firkin.images import filters as known
@@ -73,13 +73,14 @@ def _announced(one: call.Call) -> int:
 async def load_images(one: call.Call) -> web.StreamResponse:
     """ImageLoad."""
     platforms = [text for text in one.texts("platform") if text]
-    messages = one.core.images.load(one.stream(), platforms, _announced(one))
-    first = [message async for message in messages]  # all of the archive is in before any is said
-    response = await call.begin(one)
-    for message in first:
-        await response.write(base.encode(message) + b"\n")
-    await response.write_eof()
-    return response
+    load, quiet = one.core.images.load, one.flag("quiet")
+
+    async def work(say: progress.Say) -> None:
+        heard = None if quiet else say
+        async for message in load(one.stream(), platforms, _announced(one), heard):
+            say(message)
+
+    return await progress.stream(one, work)
 
 
 async def _send(

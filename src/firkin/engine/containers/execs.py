@@ -245,7 +245,7 @@ async def resize(session: sessions.Session, rows: int, columns: int) -> None:
     if not session.running:
         raise errdefs.Conflict(f"exec instance {session.id} is not running: it has no terminal")
     try:
-        conmon.resize(session.path, rows, columns)
+        await conmon.resize(session.path, rows, columns)
     except OSError as error:
         raise errdefs.Conflict(f"exec instance {session.id} has ended") from error
 

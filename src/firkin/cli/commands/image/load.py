@@ -42,7 +42,7 @@ def _load(cli: context.Cli, values: flags.Values, file: BinaryIO) -> int:
     response = images.load(
         cli.client,
         chunks if quiet else progress.sending(chunks, common.size_of(file), sys.stdout),
-        quiet=quiet,
+        quiet=True,  # the engine's bars would be seen when all is sent
         platform=common.platform(values.text("platform")),
         size=common.file_size(file),
     )
