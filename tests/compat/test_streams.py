@@ -235,3 +235,23 @@ def test_resize_of_a_container(engine: Engine) -> None:
     assert engine.out("logs", "sized").split() == ["50", "132"]
     assert unixhttp.ask(engine.socket, "POST", "/containers/sized/resize?h=x&w=1")[0] == 400
     assert unixhttp.ask(engine.socket, "POST", "/containers/sized/resize?h=5&w=5")[0] == 409
+
+
+@pytest.mark.parametrize("agent", ["docker-sdk-python/7.1.0", "curl/8"])
+def test_a_client_that_loses_what_comes_with_the_head(engine: Engine, agent: str) -> None:
+    """The Python SDK's reader: it gets the output in a piece of its own, however late it reads."""
+    engine.run("run", "--name", "box", "busybox", "echo", "said")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(str(engine.socket))
+        sock.sendall(
+            "POST /v1.44/containers/box/attach?logs=1&stdout=1 HTTP/1.1\r\nHost: x\r\n"
+            f"User-Agent: {agent}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+        )
+        time.sleep(0.2)
+        head = sock.recv(65536)
+        assert head.endswith(b"\r\n\r\n") == agent.startswith("docker")
+        rest = head.partition(b"\r\n\r\n")[2]
+        while data := sock.recv(65536):
+            rest += data
+    assert frames(rest) == [(1, b"said\n")]

@@ -8,6 +8,9 @@ its sending side ends the input only (half-close).
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import termios
+from socket import AF_UNIX
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +21,9 @@ RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 
 _BUFFER = 1 << 18
+_LOSES_WHAT_FOLLOWS = "docker-sdk-python"
+"""It reads the head through a buffer and the stream past it: what came with the head is lost."""
+_PAUSE, _TRIES = 0.001, 1000  # seconds
 
 
 class Taken(web.StreamResponse):
@@ -78,7 +84,7 @@ class Connection(asyncio.Protocol):
         """Whether the connection is lost."""
         return self._gone.is_set()
 
-    def take(self, content_type: str) -> None:
+    async def take(self, content_type: str) -> None:
         """Answer the request and take the connection over."""
         wants_upgrade = "upgrade" in self._request.headers.get("Connection", "").lower()
         if wants_upgrade:
@@ -94,6 +100,21 @@ class Connection(asyncio.Protocol):
         if self._http.ended:
             self._eof = True
             self._readable.set()
+        if self._request.headers.get("User-Agent", "").startswith(_LOSES_WHAT_FOLLOWS):
+            await self._head_read()
+
+    async def _head_read(self) -> None:
+        """Wait until the client has read the answer's head, as far as its kernel tells us that."""
+        socket = self._transport.get_extra_info("socket")
+        if socket is None or socket.family != AF_UNIX:
+            return
+        for _ in range(_TRIES):
+            unread = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+            if not self._transport.get_write_buffer_size() and not any(unread):
+                break
+            if self._gone.is_set():
+                break
+            await asyncio.sleep(_PAUSE)
 
     def data_received(self, data: bytes) -> None:
         """asyncio: input arrived."""

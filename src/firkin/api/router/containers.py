@@ -258,7 +258,7 @@ async def attach_container(one: call.Call) -> web.StreamResponse:
     connection = hijack.Connection(one.request)
     attached = await attach.begin(one.core, subject, request, connection)
     try:
-        connection.take(hijack.RAW if raw else hijack.MULTIPLEXED)
+        await connection.take(hijack.RAW if raw else hijack.MULTIPLEXED)
         try:
             await attach.serve(one.core, subject, request, connection, attached)
         finally:

@@ -33,7 +33,7 @@ async def start(one: call.Call) -> web.StreamResponse:
         return web.Response(status=200)
     tty = session.request.tty
     connection = hijack.Connection(one.request)
-    connection.take(hijack.RAW if tty or one.version < (1, 42) else hijack.MULTIPLEXED)
+    await connection.take(hijack.RAW if tty or one.version < (1, 42) else hijack.MULTIPLEXED)
     try:
         await execs.start(one.core, session, connection, size=request.console_size)
     except errdefs.FirkinError as error:
