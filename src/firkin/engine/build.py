@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -21,7 +22,7 @@ from firkin.builder import executor, request
 from firkin.engine import core as engine
 from firkin.engine.containers import etcfiles, limits, model, netmode, networking, release, specs
 from firkin.images import platforms
-from firkin.linux import failures, pidfd, syscalls
+from firkin.linux import failures, kmsg, pidfd, syscalls
 from firkin.oci import cdi
 from firkin.snapshots import mounting
 from firkin.types import container, image, mount, network
@@ -35,6 +36,11 @@ _EMULATORS = {
     "amd64": "x86_64", "arm64": "aarch64", "arm": "arm", "386": "i386", "ppc64le": "ppc64le",
     "s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el",
 }  # fmt: skip
+
+_NO_MEMORY = (
+    b"the kernel killed a process of this step for lack of memory: the limit is the build's "
+    b"(--memory), or that of this host\n"
+)
 
 
 class Executor:
@@ -110,7 +116,11 @@ class Executor:
             file.write(msgspec.json.encode(document))
         stubs = await asyncio.to_thread(_missing, rootfs, targets)
         argv = core.runtime("").run_argv(subject.id, bundle)
+        began = time.monotonic()
         code = await _process(argv, bundle, output)
+        group = specs.cgroup_path(core, subject)
+        if code and await asyncio.to_thread(kmsg.oom_killed, group, since=began):
+            output(2, _NO_MEMORY)
         await asyncio.to_thread(_remove_stubs, rootfs, stubs)
         return code
 

@@ -151,6 +151,16 @@ def test_a_step_that_fills_its_log(builds: Engine) -> None:
     assert "output clipped" in answer.log
 
 
+@pytest.mark.parametrize("script", ["tail /dev/zero", "tail /dev/zero; echo survived; exit 3"])
+def test_a_step_without_memory(builds: Engine, script: str) -> None:
+    """Whether the shell or its child is killed, the log says why."""
+    file = f"FROM busybox\nRUN {script}\n"
+    done = builds.run("build", "--memory", "16m", "-", stdin=file.encode(), check=False)
+    assert done.returncode == 1
+    assert b"for lack of memory: the limit is the build's (--memory)" in done.stderr
+    clean(builds)
+
+
 def test_equal_work_at_one_time_is_done_once(builds: Engine, word: str) -> None:
     root = f"FROM busybox\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /{word}\n"
     answers: list[Answer] = []
