@@ -18,8 +18,10 @@ from typing import Any
 import msgspec
 
 from firkin import errdefs
+from firkin.types import container
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
+_GPUS = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu"}
 _MAX = 8 << 20
 _CLASS = "org.mobyproject.buildkit.device.class"
 _AUTO = "org.mobyproject.buildkit.device.autoallow"
@@ -152,9 +154,8 @@ def find(wanted: str, devices: dict[str, Device]) -> list[Device]:
     return of_kind[:1] or [one for one in devices.values() if one.classes == wanted]
 
 
-def named(names: Iterable[str]) -> list[Device]:
+def named(names: Iterable[str], devices: dict[str, Device]) -> list[Device]:
     """The devices of these names, all of which are needed. Raises ``InvalidParameter``."""
-    devices = known()
     found: list[Device] = []
     for name in names:
         chosen = find(name, devices)
@@ -162,6 +163,44 @@ def named(names: Iterable[str]) -> list[Device]:
             raise absent(name, devices)
         found += chosen
     return found
+
+
+def requested(requests: Iterable[container.DeviceRequest]) -> list[Device]:
+    """The devices of a HostConfig's DeviceRequests: CDI names, and GPUs by number or id (--gpus).
+
+    Raises ``InvalidParameter`` for a device that is not there, ``System`` where no vendor has what
+    is asked for.
+    """
+    devices = known()
+    return named([name for one in requests for name in _names(one, devices.values())], devices)
+
+
+def _names(request: container.DeviceRequest, devices: Iterable[Device]) -> list[str]:
+    if request.driver == "cdi":
+        return request.device_ids or []
+    kinds = [_GPUS[request.driver]] if request.driver in _GPUS else list(_GPUS.values())
+    asked = [wanted for wanted in request.capabilities or [] if "gpu" in wanted]
+    for kind in kinds if asked and request.driver in ("", *_GPUS) else ():
+        names = [one.name.partition("=")[2] for one in devices if one.kind == kind]
+        if not names:
+            continue
+        chosen = request.device_ids or (
+            ["all"] if request.count < 0 and "all" in names
+            else sorted((one for one in names if one.isdigit()), key=int)
+        )  # fmt: skip
+        if request.count > len(chosen):
+            raise errdefs.InvalidParameter(
+                f"--gpus: {request.count} were asked for, and {kind} has {len(chosen)}"
+            )
+        return [
+            f"{kind}={one}" for one in (chosen[: request.count] if request.count > 0 else chosen)
+        ]
+    shown = " ".join(f"[{' '.join(wanted)}]" for wanted in request.capabilities or [])
+    raise errdefs.System(
+        f'could not select device driver "{request.driver[:40]}" with capabilities: '
+        f"[{shown[:200]}]: no CDI specification in {' or '.join(DIRECTORIES)} has such devices "
+        "(`nvidia-ctk cdi generate` writes NVIDIA's)"
+    )
 
 
 def absent(name: str, devices: dict[str, Device]) -> errdefs.InvalidParameter:

@@ -142,15 +142,9 @@ def resolve(
     """``linux.devices`` and ``linux.resources.devices`` of a container.
 
     ``host_devices`` are all nodes of the host, for a privileged container. Raises
-    ``InvalidParameter`` for what is not a device and ``NotImplemented`` for device requests.
+    ``InvalidParameter`` for what is not a device. Device requests are edits of the whole spec, see
+    ``cdi``.
     """
-    for request in host.device_requests or ():
-        if request.driver == "cdi":
-            continue  # these are edits of the whole spec, see cdi
-        raise errdefs.NotImplemented(
-            f'could not select device driver "{request.driver[:40]}" with capabilities: '
-            f"{request.capabilities or []}"
-        )
     nodes: dict[str, dict[str, Any]] = {}
     rules = default_rules()
     if host.privileged:

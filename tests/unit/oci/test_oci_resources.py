@@ -259,12 +259,6 @@ def test_device_refused(host: container.HostConfig) -> None:
         devices.resolve(host, _lookup)
 
 
-def test_device_requests_are_not_implemented() -> None:
-    host = container.HostConfig(device_requests=[container.DeviceRequest(capabilities=[["gpu"]])])
-    with pytest.raises(errdefs.NotImplemented, match="could not select device driver"):
-        devices.resolve(host, _lookup)
-
-
 def test_privileged_devices() -> None:
     host = _mapping("/dev/sda", "/dev/extra")
     host.privileged = True

@@ -45,9 +45,6 @@ def signal_number(text: str) -> int:
 def refuse_unsupported(config: container.Config, host: container.HostConfig) -> None:
     """Raise ``NotImplemented`` for options that would otherwise be silently without effect."""
     refused = {
-        "device requests (--gpus)": [
-            one for one in host.device_requests or () if one.driver != "cdi"
-        ],
         "storage options (--storage-opt)": host.storage_opt,
         "realtime CPU scheduling": host.cpu_realtime_period or host.cpu_realtime_runtime,
         "isolation modes": host.isolation not in ("", "default"),

@@ -171,10 +171,8 @@ def build(
             apparmor_available=core.host.apparmor,
         )
     )
-    requests = [one for one in host.device_requests or () if one.driver == "cdi"]
-    if requests:
-        names = [name for one in requests for name in one.device_ids or ()]
-        cdi.apply(document, cdi.named(names))
+    if host.device_requests:
+        cdi.apply(document, cdi.requested(host.device_requests))
     if core.cgroup_driver == cgroupdriver.SYSTEMD:
         name, value = cgroupdriver.SUBGROUP
         document.setdefault("annotations", {})[name] = value
