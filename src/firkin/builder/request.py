@@ -166,6 +166,8 @@ class CacheSource(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, kw_only=True):
     """A whole build. ``dockerfile`` is the text when the client gave it apart from the context.
 
+    ``ignore`` has the context's ignore file applied here. Where the client has done that and
+    ``sent`` the file along, it and the Dockerfile are out of sight if the file says so.
     ``args`` are build arguments, ``epoch`` is SOURCE_DATE_EPOCH in seconds or None.
     """
 
@@ -174,6 +176,7 @@ class Request(msgspec.Struct, kw_only=True):
     dockerfile: bytes | None = None
     filename: str = "Dockerfile"
     ignore: bool = False
+    sent: bool = False
     target: str = ""
     args: dict[str, str] = {}
     labels: dict[str, str] = {}

@@ -279,6 +279,8 @@ class Builder:
         if wanted.ignore:
             tree = await asyncio.to_thread(_hide, tree, wanted.filename)
             context.tree = tree
+        elif wanted.sent:
+            context.tree = await asyncio.to_thread(_hide_sent, tree, wanted.filename)
         return msgspec.structs.replace(wanted, context=context)
 
     async def _dockerfile(self, wanted: request.Request) -> tuple[str, ignorefile.Ignore | None]:
@@ -417,3 +419,11 @@ def _hide(tree: trees.Tree, filename: str) -> trees.Tree:
     if rules is None or rules.empty:
         return tree
     return msgspec.structs.replace(tree, hidden=rules, ignore=rules)
+
+
+def _hide_sent(tree: trees.Tree, filename: str) -> trees.Tree:
+    """Hide what the client had to send although its ignore file leaves it out."""
+    rules = _rules(tree.root, filename)
+    names = {select.clean(filename), ".dockerignore"} if rules is not None else set()
+    hidden = {name for name in names if rules is not None and rules(name)}
+    return msgspec.structs.replace(tree, hidden=hidden.__contains__) if hidden else tree

@@ -10,6 +10,7 @@ from firkin.builder import graph, progress
 
 LOG_LIMIT = 16 << 20
 """Bytes of one step's output that are passed on."""
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"  # the classic builder marks standard error so, terminal or not
 
 
 class Stream:
@@ -56,7 +57,7 @@ class Classic:
         self._outline: list[progress.Outlined] = []
         self._at = 0
         self._said = 0
-        self._logs: dict[graph.Vertex, list[bytes]] = {}
+        self._logs: dict[graph.Vertex, list[str]] = {}
         self._done: dict[graph.Vertex, bool] = {}
         self._clip = _Clip()
 
@@ -77,10 +78,12 @@ class Classic:
         data = self._clip(vertex, data)
         if not data:
             return
+        text = data.decode("utf-8", "replace")
+        text = f"{_RED}{text}{_PLAIN}" if stream == 2 else text
         if self._at < len(self._outline) and self._outline[self._at].vertex is vertex:
-            self._say(data.decode("utf-8", "replace"))
+            self._say(text)
         else:
-            self._logs.setdefault(vertex, []).append(data)
+            self._logs.setdefault(vertex, []).append(text)
 
     def done(
         self, vertex: graph.Vertex, *, cached: bool = False, error: str = "", why: str = ""
@@ -97,8 +100,8 @@ class Classic:
         for number, line in enumerate(self._outline, 1):
             if line.vertex is vertex and number > self._said:
                 self._say(f"Step {number}/{len(self._outline)} : {line.text}\n")
-        for data in self._logs.pop(vertex, []):
-            self._say(data.decode("utf-8", "replace"))
+        for text in self._logs.pop(vertex, []):
+            self._say(text)
 
     def _advance(self) -> None:
         while self._at < len(self._outline):
@@ -107,8 +110,8 @@ class Classic:
                 self._said = self._at + 1
                 self._say(f"Step {self._said}/{len(self._outline)} : {line.text}\n")
             if line.vertex is not None:
-                for data in self._logs.pop(line.vertex, []):
-                    self._say(data.decode("utf-8", "replace"))
+                for text in self._logs.pop(line.vertex, []):
+                    self._say(text)
                 if line.vertex not in self._done:
                     return
                 if self._done[line.vertex]:

@@ -91,7 +91,8 @@ def _check_name(name: str) -> None:
     if (
         len(name) > _MAX_NAME
         or name.startswith("container:")
-        or any(ord(char) < 33 or char in '/"\\\x7f' for char in name)
+        or name != name.strip()
+        or any(ord(char) < 32 or char in '/"\\\x7f' for char in name)
     ):
         raise errdefs.InvalidParameter(
             f"invalid network name {name[:80]!r}: use letters, digits, '_', '.' and '-', at most "

@@ -142,6 +142,7 @@ async def build(one: call.Call) -> web.StreamResponse:
         more = await _own(one, held)
     else:
         context = builder.contexts.archive(one.stream())
+        more["sent"] = True
     known = buildrequests.credentials(one.request.headers.get("X-Registry-Config", ""))
     more["keys"] = request.GivenKeys(known)
     for other in more.get("contexts", {}).values():

@@ -31,13 +31,13 @@ async def start(one: call.Call) -> web.StreamResponse:
     if request.detach:
         await execs.start(one.core, session, None, size=request.console_size)
         return web.Response(status=200)
-    tty = session.request.tty
+    raw = request.tty
     connection = hijack.Connection(one.request)
-    await connection.take(hijack.RAW if tty or one.version < (1, 42) else hijack.MULTIPLEXED)
+    await connection.take(hijack.RAW if raw or one.version < (1, 42) else hijack.MULTIPLEXED)
     try:
-        await execs.start(one.core, session, connection, size=request.console_size)
+        await execs.start(one.core, session, connection, size=request.console_size, raw=raw)
     except errdefs.FirkinError as error:
-        connection.write(execs.failure_text(session, status.of(error)[1]))
+        connection.write(execs.failure_text(status.of(error)[1], raw=raw))
     finally:
         taken = connection.close()
     return taken

@@ -165,8 +165,9 @@ def merge(config: container.Config, defaults: image.RunConfig) -> container.Conf
     the image's command.
     """
     names = {entry.partition("=")[0] for entry in config.env or []}
-    config.env = [e for e in defaults.env or [] if e.partition("=")[0] not in names] + [
-        entry for entry in config.env or [] if "=" in entry
+    config.env = [
+        *(entry for entry in defaults.env or [] if entry.partition("=")[0] not in names),
+        *(config.env or []),  # one without "=" takes the name away from the process
     ]
     config.labels = {**(defaults.labels or {}), **(config.labels or {})}
     config.cmd = [config.cmd] if isinstance(config.cmd, str) else config.cmd

@@ -158,8 +158,12 @@ async def start(
     client: streams.Client | None,
     *,
     size: list[int] | None = None,
+    raw: bool = False,
 ) -> None:
     """Run the exec; with a client, until its session ends, else until the process runs.
+
+    ``raw`` leaves the client's streams without frames; whether the process has a terminal was said
+    when the exec was created, and is another question.
 
     Raises what the runtime says of an unusable command; the exit code is then 126 or 127.
     """
@@ -176,7 +180,7 @@ async def start(
         if client is not None:
             attached = streams.Session(
                 client,
-                raw=request.tty,
+                raw=raw,
                 stdin=request.attach_stdin,
                 stdout=request.attach_stdout,
                 stderr=request.attach_stderr,
@@ -226,10 +230,10 @@ async def _ended(core: engine.Core, session: sessions.Session, run: conmon.Conmo
         )
 
 
-def failure_text(session: sessions.Session, message: str) -> bytes:
+def failure_text(message: str, *, raw: bool) -> bytes:
     """What a client that is already attached is told about a failed start."""
     text = f"{message}\r\n".encode()
-    return text if session.request.tty else stdcopy.header(1, len(text)) + text
+    return text if raw else stdcopy.header(1, len(text)) + text
 
 
 async def resize(session: sessions.Session, rows: int, columns: int) -> None:

@@ -107,7 +107,6 @@ def endpoints(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     known = {driver.stored.name: driver.stored for driver in core.network.every()}
     for name, asked in subject.record.networks.items():
         settings = base.to_builtins(asked)
-        settings["MacAddress"] = ""
         if (stored := known.get(name)) is not None:
             settings["NetworkID"] = stored.id
         if name not in ("bridge", *networking.EXCLUSIVE):
@@ -166,7 +165,7 @@ def _host_config(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     shown["LogConfig"]["Config"] = host.log_config.config or {}
     shown["Links"] = links.shown(subject)
     shown["PortBindings"] = shown["PortBindings"] or {}
-    shown["Isolation"] = ""
+    shown["Isolation"] = host.isolation
     if host.memory_swappiness == -1:  # what the official client sends for "the default"
         shown["MemorySwappiness"] = None
     for key in (

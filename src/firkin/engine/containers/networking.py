@@ -160,10 +160,10 @@ def _endpoint(
     for link in given:
         target, alias = split_link(link)
         found = core.containers.find(target)
-        if found is None:
-            raise errdefs.NotFound(f"could not get container for {target}: No such container")
-        links[alias] = found.short
-        links.setdefault(target, found.short)
+        # One that does not exist yet is found by its name when it does.
+        links[alias] = target if found is None else found.short
+        if found is not None:
+            links.setdefault(target, found.short)
     return network.EndpointRequest(
         network=name,
         mac_address=settings.mac_address,

@@ -47,8 +47,6 @@ class JSONFile:
         size = options.size(given, "max-size", 0)
         files = options.count(given, "max-file", 1)
         compress = options.truth(given, "compress", False)
-        if files > 1 and not size:
-            raise errdefs.InvalidParameter("max-file cannot be more than 1 without max-size")
         if compress and (files < 2 or not size):
             raise errdefs.InvalidParameter(
                 "compress cannot be true when max-file is less than 2 or max-size is not set"
