@@ -160,6 +160,7 @@ def _etc_files(
     resolv = etcfiles.resolv_conf(
         text, host, dns=core.config.dns, search=core.config.dns_search,
         options=core.config.dns_opts, host_network=host.network_mode == "host",
+        resolver=networking.resolved(core, subject),
     )  # fmt: skip
     found: list[mount.Mount] = []
     for name, content in zip(_ETC, (f"{hostname}\n", known, resolv), strict=True):

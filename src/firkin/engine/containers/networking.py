@@ -121,10 +121,7 @@ def resolved(core: engine.Core, subject: model.Container) -> bool:
 def request(
     core: engine.Core, subject: model.Container, chosen: str | None = None
 ) -> network.JoinRequest:
-    """What to ask the controller for: all of a container's networks, or the chosen one.
-
-    Raises ``NotFound`` for a link to a container that is not there.
-    """
+    """What to ask the controller for: all of a container's networks, or the chosen one."""
     record = subject.record
     wanted = dict(record.networks) if chosen is None else {chosen: record.networks[chosen]}
     if record.config.network_disabled or not wanted:
