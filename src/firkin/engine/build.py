@@ -154,14 +154,7 @@ def _etc_files(
     hostname = subject.record.config.hostname
     gateways = netmode.host_gateways(endpoints, core.config.host_gateways)
     known = etcfiles.hosts(hostname, "", endpoints, host.extra_hosts or [], gateways)
-    text = ""
-    with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8") as file:
-        text = file.read()
-    resolv = etcfiles.resolv_conf(
-        text, host, dns=core.config.dns, search=core.config.dns_search,
-        options=core.config.dns_opts, host_network=host.network_mode == "host",
-        resolver=networking.resolved(core, subject),
-    )  # fmt: skip
+    resolv = networking.resolv_conf(core, subject)
     found: list[mount.Mount] = []
     for name, content in zip(_ETC, (f"{hostname}\n", known, resolv), strict=True):
         path = etcfiles.write(bundle, name, content)

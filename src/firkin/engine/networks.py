@@ -103,7 +103,8 @@ def _check_mode(subject: model.Container, name: str) -> None:
         raise errdefs.InvalidParameter(
             "container cannot be disconnected from host network or connected to host network"
         )
-    if "none" in (name, mode) and name != mode:
+    others = subject.record.networks.keys() - {name}
+    if "none" in others or (name == "none" and others):
         raise errdefs.InvalidParameter(
             "container cannot be connected to multiple networks with one of the networks in "
             "private (none) mode"
@@ -133,6 +134,7 @@ async def connect(
         _check_mode(subject, target.name)
         networking.check(target.name, asked)
         before = dict(subject.record.networks)
+        resolved = networking.resolv_conf(core, subject)
         if target.name in before:
             raise errdefs.Forbidden(
                 f"endpoint with name {subject.name} already exists in network {target.name}"
@@ -147,7 +149,9 @@ async def connect(
             subject.record.networks = before
             raise
     if made is not None:
-        etcfiles.add_address(core.home(subject.id), subject.record.config, made)
+        home = core.home(subject.id)
+        etcfiles.add_address(home, subject.record.config, made)
+        etcfiles.replace(home, "resolv.conf", resolved, networking.resolv_conf(core, subject))
         emit.network(core, subject, "connect", target.name)
 
 
@@ -170,10 +174,13 @@ async def disconnect(core: engine.Core, reference: str, name: str, *, force: boo
                 f"container {subject.id} is not connected to network {target.name}"
             )
         gone = None
+        resolved = networking.resolv_conf(core, subject)
         if subject.running:
             gone = await core.network.detach(subject.id, target.id)
         del subject.record.networks[target.name]
         await core.containers.save_record(subject)
     if gone is not None:
-        etcfiles.drop_address(core.home(subject.id), gone)
+        home = core.home(subject.id)
+        etcfiles.drop_address(home, gone)
+        etcfiles.replace(home, "resolv.conf", resolved, networking.resolv_conf(core, subject))
         emit.network(core, subject, "disconnect", target.name)

@@ -134,7 +134,6 @@ def extra_host(entry: str, host_gateways: Sequence[str]) -> str:
 
 
 def resolv_conf(
-    host_text: str,
     config: container.HostConfig,
     *,
     dns: list[str],
@@ -150,7 +149,7 @@ def resolv_conf(
     servers: list[str] = []
     host_search: list[str] = []
     host_options: list[str] = []
-    for line in host_text.splitlines():
+    for line in _read("/etc/resolv.conf").splitlines():
         words = line.split()
         if len(words) < 2 or words[0].startswith(("#", ";")):
             continue
@@ -190,6 +189,16 @@ def read(directory: str, name: str) -> str:
             return file.read(_LARGEST)
     except FileNotFoundError:
         return ""
+
+
+def replace(home: str, name: str, before: str, after: str) -> None:
+    """Write a running container's file anew, unless somebody in there has changed it."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(os.path.join(home, name), encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        if before != after and _bounded(file) == before:
+            write(home, name, after)
 
 
 def write(directory: str, name: str, text: str) -> str:

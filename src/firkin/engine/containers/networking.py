@@ -118,6 +118,15 @@ def resolved(core: engine.Core, subject: model.Container) -> bool:
     return networks != {"bridge"} or etcfiles.unreachable(record.host, core.config.dns)
 
 
+def resolv_conf(core: engine.Core, subject: model.Container) -> str:
+    """A container's /etc/resolv.conf, as its networks are now."""
+    host = subject.record.host
+    return etcfiles.resolv_conf(
+        host, dns=core.config.dns, search=core.config.dns_search, options=core.config.dns_opts,
+        host_network=host.network_mode == "host", resolver=resolved(core, subject),
+    )  # fmt: skip
+
+
 def request(
     core: engine.Core, subject: model.Container, chosen: str | None = None
 ) -> network.JoinRequest:

@@ -257,7 +257,6 @@ def _etc_files(
         home = core.home(core.containers.get(shared).id)
     else:
         hostname = record.config.hostname or core.host.hostname
-        host_text = _read("/etc/resolv.conf")
         etcfiles.write(home, "hostname", hostname + "\n")
         gateways = netmode.host_gateways(endpoints, core.config.host_gateways)
         if mode == "host":
@@ -273,19 +272,7 @@ def _etc_files(
                 gateways,
             )
         etcfiles.write(home, "hosts", text)
-        etcfiles.write(
-            home,
-            "resolv.conf",
-            etcfiles.resolv_conf(
-                host_text,
-                record.host,
-                dns=core.config.dns,
-                search=core.config.dns_search,
-                options=core.config.dns_opts,
-                host_network=mode == "host",
-                resolver=networking.resolved(core, container),
-            ),
-        )
+        etcfiles.write(home, "resolv.conf", networking.resolv_conf(core, container))
     writable = "ro" if record.host.readonly_rootfs else "rw"
     return [
         mount.Mount(
