@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
 import terminal
 
+import rig
 from rig import Engine
 
 pytestmark = [
@@ -49,14 +51,25 @@ def drawn(engine: Engine, client: str, columns: int, *words: str) -> str:
     return text.replace("\x1b[0m\x1b[0m", "\x1b[0m")
 
 
+def same(engine: Engine, columns: int, *words: str) -> str:
+    """What both clients write, once sizes have settled after what other tests left behind."""
+    for _ in range(10):
+        ours = drawn(engine, "firkin", columns, *words)
+        theirs = drawn(engine, "docker", columns, *words)
+        if ours == theirs:
+            break
+        time.sleep(0.5)
+    assert ours == theirs
+    return ours
+
+
 @pytest.mark.parametrize("columns", [10, 25, 50, 80, 140])
 @pytest.mark.usefixtures("tags")
 def test_at_a_terminal(engine: Engine, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    ours = drawn(engine, "firkin", columns)
-    assert ours == drawn(engine, "docker", columns)
+    ours = same(engine, columns)
     assert "<untagged>" not in ours
-    assert drawn(engine, "firkin", columns, "-a") == drawn(engine, "docker", columns, "-a")
+    same(engine, columns, "-a")
     assert "linux/" in ours or columns < 25
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in drawn(engine, "firkin", columns)
@@ -64,6 +77,9 @@ def test_at_a_terminal(engine: Engine, columns: int, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("tags")
 def test_in_a_pipe(engine: Engine) -> None:
-    theirs = engine.run("images", "--tree", client="docker").stdout.decode()
-    theirs = re.sub(r"\x1b\[[0-9;]*m", "", theirs).partition("\n")[2]
-    assert engine.run("images", "--tree").stdout.decode() == theirs
+    def equal() -> bool:
+        theirs = engine.run("images", "--tree", client="docker").stdout.decode()
+        theirs = re.sub(r"\x1b\[[0-9;]*m", "", theirs).partition("\n")[2]
+        return engine.run("images", "--tree").stdout.decode() == theirs
+
+    assert rig.settled(equal)
