@@ -39,7 +39,7 @@ KEPT: list[tuple[list[str], str, object]] = [
      {"Test": ["CMD-SHELL", "true"], "Interval": 2 * 10**9, "Timeout": 4 * 10**9,
       "StartPeriod": 3 * 10**9, "StartInterval": 10**9, "Retries": 2}),
     (["--no-healthcheck"], "Config.Healthcheck", {"Test": ["NONE"]}),
-    (["--isolation", "default"], "HostConfig.Isolation", ""),
+    (["--isolation", "default"], "HostConfig.Isolation", "default"),
     (["--oom-kill-disable", "-m", "64m"], "HostConfig.OomKillDisable", True),
     (["--memory-swappiness", "30"], "HostConfig.MemorySwappiness", 30),
     (["--annotation", "a=b"], "HostConfig.Annotations", {"a": "b"}),
@@ -85,7 +85,6 @@ def test_a_parameter_of_an_interface(engine: Engine) -> None:
 
 
 REFUSED: list[tuple[list[str], str]] = [
-    (["create", "--gpus", "all", "busybox"], "--gpus.*not supported"),
     (["create", "--storage-opt", "size=1g", "busybox"], "--storage-opt.*not supported"),
     (["create", "--cpu-rt-runtime", "1000", "busybox"], "realtime.*not supported"),
     (["create", "--cpu-rt-period", "1000", "busybox"], "realtime.*not supported"),

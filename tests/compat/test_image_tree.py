@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import terminal
@@ -83,3 +84,10 @@ def test_in_a_pipe(engine: Engine) -> None:
         return engine.run("images", "--tree").stdout.decode() == theirs
 
     assert rig.settled(equal)
+
+
+def test_of_an_image_with_attestations(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    engine.run("build", "--provenance=max", "-t", "att:1", str(tmp_path))
+    same(engine, 140, "att")
+    engine.run("rmi", "att:1")

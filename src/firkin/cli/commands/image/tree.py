@@ -63,7 +63,7 @@ class _Tree:
             made += [self.paint(_NAME, self.cut(name, self.width)) for name in others]
             members = _members(image)
             used = int(image.get("Containers") or 0) > 0 or any(map(_used, members))
-            content = sum(_size(one, "Content") for one in members)
+            content = sum(_size(one, "Content") for one in image.get("Manifests") or ())
             texts = self.details(str(image["Id"]), int(image.get("Size") or 0), content, used)
             style = _NAME if image.get("RepoTags") else _FAINT
             made.append(self.line(last, style, texts, _PLAIN))
