@@ -290,7 +290,7 @@ class Builder:
             if tree is None:
                 raise errdefs.InvalidParameter("there is neither a Dockerfile nor a context")
             data = await asyncio.to_thread(_read, tree.root, wanted.filename)
-        if not data.strip():
+        if not data:
             raise errdefs.InvalidParameter(f"the Dockerfile ({wanted.filename}) cannot be empty")
         ignored: ignorefile.Ignore | None = None
         if tree is not None:
@@ -357,9 +357,11 @@ class Builder:
 
 def _full(error: BaseException | None) -> errdefs.InsufficientStorage | None:
     """The want of room that an error comes from, if it does."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, errdefs.InsufficientStorage):
             return error
+        seen.add(id(error))
         error = error.__cause__
     return None
 

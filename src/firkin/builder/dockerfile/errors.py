@@ -20,13 +20,12 @@ class DockerfileError(errdefs.InvalidParameter):
         self.last = last or first
 
     def shown(self, filename: str, text: str) -> DockerfileError:
-        """The same with the file's name, the line and the lines around it in its message."""
-        if not self.first:
-            return self
-        head = f"dockerfile parse error on line {self.first}: {self.reason}"
-        error = DockerfileError(
-            f"{head}\n{excerpt(filename, text, self.first, self.last)}", self.first, self.last
-        )
+        """Another one with the file's name, the line and the lines around it in its message."""
+        message = self.reason
+        if self.first:
+            where = excerpt(filename, text, self.first, self.last)
+            message = f"dockerfile parse error on line {self.first}: {self.reason}\n{where}"
+        error = DockerfileError(message, self.first, self.last)
         error.reason = self.reason
         return error
 
