@@ -55,7 +55,6 @@ log = logging.getLogger(__name__)
 
 _HEADERS = {
     "Api-Version": versions.text(versions.NEWEST),
-    "Docker-Experimental": "false",
     "Ostype": "linux",
     "Server": f"Docker/{firkin.__version__} (linux)",
 }
@@ -200,7 +199,8 @@ class Server:
         return response
 
     def _dressed(self, response: web.StreamResponse) -> web.StreamResponse:
-        response.headers.update(_HEADERS)
+        experimental = str(self._core.config.experimental).lower()
+        response.headers.update({**_HEADERS, "Docker-Experimental": experimental})
         return response
 
     def reload(self, config: configuration.Config) -> None:

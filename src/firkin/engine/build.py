@@ -53,7 +53,7 @@ class Executor:
         """See ``Executor.permit``."""
 
         def work() -> None:
-            known = cdi.known()
+            known = cdi.known(self._core.config.cdi_directories)
             for name, _ in devices:
                 _permit(name, cdi.find(name, known), allowed)
 
@@ -107,7 +107,7 @@ class Executor:
         )
         targets = [one.destination for one in mounts]
         if step.devices:
-            found, missing = await asyncio.to_thread(_devices, step)
+            found, missing = await asyncio.to_thread(_devices, core, step)
             for name in missing:
                 output(2, f"the device {name} is not on this host: going on without it\n".encode())
             await asyncio.to_thread(cdi.apply, document, found)
@@ -133,11 +133,13 @@ class Executor:
 def _subject(core: engine.Core, step: executor.Step) -> model.Container:
     """The step as a container that nobody can see."""
     host = msgspec.json.decode(msgspec.json.encode(step.host), type=container.HostConfig)
-    host.network_mode = netmode.network_of(step.network)
+    host.network_mode = netmode.network_of(step.network, core.config.bridge)
     if step.insecure:
         host.privileged = True
     limits.fill_defaults(core, host)
     host.ipc_mode = "private"
+    host.init = False
+    host.security_opt = host.security_opt or ["no-new-privileges=false"]
     hostname = step.hostname or _HOSTNAME
     config = container.Config(
         hostname=hostname, user=step.user, env=step.env, working_dir=step.cwd, cmd=step.args
@@ -163,18 +165,19 @@ def _etc_files(
     return found
 
 
-def _devices(step: executor.Step) -> tuple[list[cdi.Device], list[str]]:
+def _devices(core: engine.Core, step: executor.Step) -> tuple[list[cdi.Device], list[str]]:
     """The devices of a step, and the names of those that are not there.
 
     Blocks. Raises ``InvalidParameter``.
     """
-    known = cdi.known()
+    directories = core.config.cdi_directories
+    known = cdi.known(directories)
     found: list[cdi.Device] = []
     missing: list[str] = []
     for name, required in step.devices:
         chosen = cdi.find(name, known)
         if not chosen and required:
-            raise cdi.absent(name, known)
+            raise cdi.absent(name, known, directories)
         if not chosen:
             missing.append(name)
         _permit(name, chosen, step.allowed)

@@ -8,9 +8,10 @@ import os
 import msgspec
 
 from firkin import errdefs
-from firkin.engine import buildgc, doors, quantities, refused
+from firkin.engine import buildgc, defaults, doors, quantities, refused
 from firkin.network import ipam
 from firkin.network.drivers import default_bridge
+from firkin.oci import cdi
 
 _CGROUP_DRIVER = "native.cgroupdriver"
 
@@ -37,7 +38,7 @@ class Proxies(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     no_proxy: str = ""
 
 
-class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+class Config(defaults.Defaults, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """Keys are those of Docker's daemon.json."""
 
     hosts: list[str] = []
@@ -99,6 +100,7 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     data_root_reserve: str = ""
     data_root_collect: str = "dangling"
     shutdown_timeout: int = 15
+    experimental: bool = False
 
     def bridges(self, identity: str = "") -> default_bridge.BridgeConfig:
         """What is said of bridges, for the engine of this id."""
@@ -125,6 +127,14 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
     def host_gateways(self) -> tuple[str, ...]:
         """What ``host-gateway`` stands for; nothing for each container's own gateway."""
         return tuple(one for one in (self.host_gateway_ip, *self.host_gateway_ips) if one)
+
+    @property
+    def cdi_directories(self) -> tuple[str, ...]:
+        """Where CDI specifications are; nowhere when the only directory given is "", or without
+        the feature ``cdi``."""
+        if not self.features.get("cdi", True):
+            return ()
+        return tuple(filter(None, self.cdi_spec_dirs)) if self.cdi_spec_dirs else cdi.DIRECTORIES
 
     @property
     def policy(self) -> doors.Policy:
@@ -219,6 +229,7 @@ class Config(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields
                     f"--host-gateway-ip {gateway}: not an IP address"
                 ) from None
         self.bridges().check()
+        self.check()
 
 
 def read_file(path: str, *, must_exist: bool) -> dict[str, object]:
@@ -267,5 +278,6 @@ def merge(from_file: dict[str, object], from_flags: dict[str, object], path: str
         raise errdefs.InvalidParameter(
             f"unable to configure the engine with file {path}: {error}"
         ) from error
+    config.authorization_plugins = list(dict.fromkeys(config.authorization_plugins))
     config.validate()
     return config

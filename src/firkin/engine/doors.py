@@ -60,7 +60,7 @@ class Address(NamedTuple):
 
 
 def parse(text: str, policy: Policy) -> Address:
-    """The address in ``unix:///PATH``, ``tcp://[HOST][:PORT]`` or ``fd://``.
+    """The address in ``unix:///PATH``, ``tcp://[HOST][:PORT]``, ``[HOST]:PORT`` or ``fd://``.
 
     Raises ``InvalidParameter`` naming it.
     """
@@ -68,6 +68,8 @@ def parse(text: str, policy: Policy) -> Address:
         return Address("fd")
     if text.startswith("unix:///"):
         return Address("unix", path=text.removeprefix("unix://"))
+    if "://" not in text and ":" in text:
+        text = f"tcp://{text}"
     if text.startswith("tcp://"):
         host, port = _split(text)
         if port is None:

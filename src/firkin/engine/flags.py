@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import firkin
 from firkin import errdefs
-from firkin.engine import config, refused
+from firkin.engine import config, defaults, refused
 
 DEFAULT_FILE = "/etc/firkin/daemon.json"
 
@@ -108,6 +108,23 @@ def _parser() -> argparse.ArgumentParser:
         help="native.cgroupdriver=cgroupfs or systemd (default: the host's own)")  # fmt: skip
     add("--cgroup-parent", metavar="GROUP",
         help="parent of all containers' cgroups (default /firkin, or system.slice)")  # fmt: skip
+    add("--default-cgroupns-mode", metavar="MODE",
+        help="private or host (default: private with cgroup v2)")  # fmt: skip
+    add("--default-ipc-mode", metavar="MODE", help="private (default) or shareable")
+    add("--default-shm-size", metavar="SIZE", help="size of /dev/shm (default 64m)")
+    add("--default-stop-timeout", type=int, metavar="SECONDS",
+        help="how long a container may take to stop (default 10)")  # fmt: skip
+    add("--default-ulimit", action="append", metavar="NAME=SOFT:HARD", help="limit of resources")
+    add("--init", type=_boolean, metavar="",
+        help="run an init that forwards signals and reaps processes")  # fmt: skip
+    add("--init-path", metavar="FILE", help="that init (default: the host's tini)")
+    add("--no-new-privileges", type=_boolean, metavar="",
+        help="programs gain no privileges by set-user-id bits")  # fmt: skip
+    add("--seccomp-profile", metavar="FILE", help="profile, or unconfined (default builtin)")
+    add("--cdi-spec-dir", action="append", metavar="DIR",
+        help="directory of CDI specifications (default /etc/cdi, /var/run/cdi)")  # fmt: skip
+    add("--experimental", type=_boolean, metavar="",
+        help="accepted, and told to clients; there are no experimental features")  # fmt: skip
     add("--config-file", metavar="FILE", help=f"configuration (default {DEFAULT_FILE})")
     add("--validate", type=_boolean, metavar="", help="check the configuration and exit")
     add("-v", "--version", type=_boolean, metavar="", help="print the version and exit")
@@ -158,12 +175,13 @@ _NAMES = {
     "exec_opt": "exec-opts",
     "host_gateway_ip": "host-gateway-ips",
     "authorization_plugin": "authorization-plugins",
+    "cdi_spec_dir": "cdi-spec-dirs",
     **{option.flag.replace("-", "_"): option.key for option in refused.OPTIONS if option.flag},
 }
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _OWN = (
     "config_file", "validate", "version", "add_runtime", "default_address_pool", "feature",
-    "log_opt", "default_network_opt",
+    "log_opt", "default_network_opt", "default_ulimit",
 )  # fmt: skip
 
 
@@ -232,6 +250,8 @@ def parse(words: list[str]) -> config.Config | None:
         values["runtimes"] = dict(_runtime(text) for text in given.add_runtime)
     if given.feature:
         values["features"] = dict(_feature(text) for text in given.feature)
+    if given.default_ulimit:
+        values["default-ulimits"] = dict(defaults.ulimit(text) for text in given.default_ulimit)
     if given.log_opt:
         pairs = [text.partition("=") for text in given.log_opt]
         values["log-opts"] = {name: value for name, _, value in pairs}

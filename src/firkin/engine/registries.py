@@ -47,7 +47,7 @@ def settings(
 def describe(config: configuration.Config) -> dict[str, Any]:
     """The members of SystemInfo that tell of registries; proxies without their credentials."""
     used = settings(config)
-    mirrors = config.registry_mirrors
+    mirrors = [f"{url.rstrip('/')}/" for url in config.registry_mirrors]
     indexes = {reference.DEFAULT_DOMAIN: (mirrors, True, True)}
     networks = [text for text in config.insecure_registries if "/" in text]
     for name in config.insecure_registries:

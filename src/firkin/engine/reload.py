@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from firkin import errdefs
 from firkin.engine import config as configuration
 from firkin.engine import core as engine
-from firkin.engine import flags, logbook, registries
+from firkin.engine import defaults, flags, logbook, registries
 from firkin.linux import systemd
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _CHANGEABLE = (
     "authorization_plugins", "builder", "data_root_collect", "data_root_quota",
     "data_root_reserve", "debug", "default_runtime", "features", "labels", "live_restore",
     "log_level", "runtimes", "shutdown_timeout", *_REGISTRIES,
+    *defaults.Defaults.__struct_fields__,
 )  # fmt: skip
 
 

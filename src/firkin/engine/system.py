@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 import os
 import platform
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import firkin
@@ -73,9 +75,12 @@ async def info(core: engine.Core) -> dict[str, Any]:
         status += quota.rows(core, room)
         if text := quota.warning(core, room):
             warnings.append(text)
-    security = ["name=seccomp,profile=builtin"] if host.seccomp else []
+    profile = config.seccomp_profile or "builtin"
+    security = [f"name=seccomp,profile={profile}"] if host.seccomp else []
     if layout.version == 2:
         security.append("name=cgroupns")
+    if config.no_new_privileges:
+        security.append("name=no-new-privileges")
     return {
         "ID": core.engine_id,
         **counts(core),
@@ -99,7 +104,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "IPv4Forwarding": _flag("/proc/sys/net/ipv4/ip_forward"),
         "Debug": config.debug,
         "NFd": len(os.listdir("/proc/self/fd")),
-        "NGoroutines": 0,
+        "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
         "CgroupDriver": core.cgroup_driver,
         "LoggingDriver": config.log_driver,
@@ -119,7 +124,7 @@ async def info(core: engine.Core) -> dict[str, Any]:
         "DockerRootDir": config.data_root,
         "Name": host.hostname,
         "Labels": config.labels,
-        "ExperimentalBuild": False,
+        "ExperimentalBuild": config.experimental,
         "ServerVersion": firkin.__version__,
         "Runtimes": {name: {"path": runtime.path} for name, runtime in core.runtimes.items()},
         "DefaultRuntime": core.default_runtime,
@@ -133,14 +138,14 @@ async def info(core: engine.Core) -> dict[str, Any]:
         },
         "LiveRestoreEnabled": True,
         "Isolation": "",
-        "InitBinary": os.path.basename(host.init),
+        "InitBinary": os.path.basename(config.init_path or host.init),
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
         "SecurityOptions": security,
-        "CDISpecDirs": list(cdi.DIRECTORIES),
+        "CDISpecDirs": list(config.cdi_directories),
         "FirewallBackend": {"Driver": "nftables"},
-        "DiscoveredDevices": [],
+        "DiscoveredDevices": await asyncio.to_thread(_devices, config.cdi_directories),
         "DefaultAddressPools": [
             {"Base": pool.base, "Size": pool.size} for pool in config.default_address_pools
         ],
@@ -160,6 +165,12 @@ def filesystem_of(path: str) -> str:
     return "unknown"
 
 
+def _devices(directories: Sequence[str]) -> list[dict[str, str]]:
+    with contextlib.suppress(errdefs.System):
+        return [{"Source": "cdi", "ID": name} for name in sorted(cdi.known(directories))]
+    return []
+
+
 def _flag(path: str) -> bool:
     try:
         with open(path, encoding="ascii") as file:
@@ -171,6 +182,7 @@ def _flag(path: str) -> bool:
 async def version(core: engine.Core) -> dict[str, Any]:
     """The answer of SystemVersion."""
     host = core.host
+    experimental = str(core.config.experimental).lower()
     shared = {
         "Os": "linux",
         "Arch": go_arch(host.architecture),
@@ -185,7 +197,7 @@ async def version(core: engine.Core) -> dict[str, Any]:
                 "MinAPIVersion": MIN_API_VERSION,
                 **shared,
                 "BuildTime": "",
-                "Experimental": "false",
+                "Experimental": experimental,
                 "GitCommit": "",
                 "GoVersion": "",
                 "PythonVersion": platform.python_version(),
@@ -197,6 +209,7 @@ async def version(core: engine.Core) -> dict[str, Any]:
         components.append(
             {"Name": name, "Version": text.rpartition(" ")[2], "Details": {"GitCommit": ""}}
         )
+    told = {"Experimental": True} if core.config.experimental else {}
     return {
         "Platform": {"Name": "Firkin Engine"},
         "Components": components,
@@ -206,6 +219,7 @@ async def version(core: engine.Core) -> dict[str, Any]:
         "GitCommit": "",
         "GoVersion": f"python{sys.version_info.major}.{sys.version_info.minor}",
         **shared,
+        **told,
         "BuildTime": "",
     }
 

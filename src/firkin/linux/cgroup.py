@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from firkin.linux import mount
@@ -134,6 +135,24 @@ def pids(layout: Layout, path: str, root: str = ROOT) -> set[int]:
             except OSError:
                 continue
     return found
+
+
+Limit = tuple[tuple[str, str], ...]
+PIDS: Limit = (("pids.max", "max"),)
+CPU_QUOTA: Limit = (("cpu.cfs_quota_us", "-1"), ("cpu.max", "max"))
+
+
+def lift(layout: Layout, path: str, limits: Iterable[Limit], root: str = ROOT) -> None:
+    """Take limits away from the group ``path``: any of ``PIDS`` and ``CPU_QUOTA``.
+
+    Raises ``OSError``.
+    """
+    for directory in directories(layout, path, root):
+        for name, nothing in (pair for limit in limits for pair in limit):
+            file = os.path.join(directory, name)
+            if os.path.exists(file):
+                with open(file, "w", encoding="ascii") as opened:
+                    opened.write(nothing)
 
 
 def frozen(layout: Layout, path: str, root: str = ROOT) -> bool:

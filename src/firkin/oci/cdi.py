@@ -154,28 +154,35 @@ def find(wanted: str, devices: dict[str, Device]) -> list[Device]:
     return of_kind[:1] or [one for one in devices.values() if one.classes == wanted]
 
 
-def named(names: Iterable[str], devices: dict[str, Device]) -> list[Device]:
+def named(
+    names: Iterable[str], devices: dict[str, Device], directories: Sequence[str] = DIRECTORIES
+) -> list[Device]:
     """The devices of these names, all of which are needed. Raises ``InvalidParameter``."""
     found: list[Device] = []
     for name in names:
         chosen = find(name, devices)
         if not chosen:
-            raise absent(name, devices)
+            raise absent(name, devices, directories)
         found += chosen
     return found
 
 
-def requested(requests: Iterable[container.DeviceRequest]) -> list[Device]:
+def requested(
+    requests: Iterable[container.DeviceRequest], directories: Sequence[str] = DIRECTORIES
+) -> list[Device]:
     """The devices of a HostConfig's DeviceRequests: CDI names, and GPUs by number or id (--gpus).
 
     Raises ``InvalidParameter`` for a device that is not there, ``System`` where no vendor has what
     is asked for.
     """
-    devices = known()
-    return named([name for one in requests for name in _names(one, devices.values())], devices)
+    devices = known(directories)
+    names = [name for one in requests for name in _names(one, devices.values(), directories)]
+    return named(names, devices, directories)
 
 
-def _names(request: container.DeviceRequest, devices: Iterable[Device]) -> list[str]:
+def _names(
+    request: container.DeviceRequest, devices: Iterable[Device], directories: Sequence[str]
+) -> list[str]:
     if request.driver == "cdi":
         return request.device_ids or []
     kinds = [_GPUS[request.driver]] if request.driver in _GPUS else list(_GPUS.values())
@@ -198,17 +205,19 @@ def _names(request: container.DeviceRequest, devices: Iterable[Device]) -> list[
     shown = " ".join(f"[{' '.join(wanted)}]" for wanted in request.capabilities or [])
     raise errdefs.System(
         f'could not select device driver "{request.driver[:40]}" with capabilities: '
-        f"[{shown[:200]}]: no CDI specification in {' or '.join(DIRECTORIES)} has such devices "
+        f"[{shown[:200]}]: no CDI specification in {' or '.join(directories)} has such devices "
         "(`nvidia-ctk cdi generate` writes NVIDIA's)"
     )
 
 
-def absent(name: str, devices: dict[str, Device]) -> errdefs.InvalidParameter:
+def absent(
+    name: str, devices: dict[str, Device], directories: Sequence[str] = DIRECTORIES
+) -> errdefs.InvalidParameter:
     """The error for a device that is not there."""
     have = f"there are {', '.join(sorted(devices))[:500]}" if devices else "there are none"
     return errdefs.InvalidParameter(
         f"CDI device injection failed: unresolvable CDI devices {name[:200]}: {have} "
-        f"(specifications are looked for in {' and '.join(DIRECTORIES)})"
+        f"(specifications are looked for in {' and '.join(directories)})"
     )
 
 

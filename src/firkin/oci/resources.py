@@ -307,10 +307,6 @@ def validate(
         f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]",
     )
     _refuse(host.shm_size < 0, "SHM size can not be less than 0")
-    _refuse(
-        host.pids_limit is not None and host.pids_limit < -1,
-        f"Invalid pids limit {host.pids_limit}: give a number, or -1 or 0 for no limit",
-    )
     rlimits(host.ulimits)
     for rule in host.device_cgroup_rules or ():
         devices.parse_rule(rule)
@@ -421,21 +417,14 @@ def to_linux(
     *,
     cgroup_v2: bool,
     able: Support | None = None,
-    unset_pids: bool = False,
 ) -> dict[str, Any]:
-    """``linux.resources`` without the device rules; ``host`` has passed ``validate``.
-
-    ``unset_pids``: write "no limit" out, which lifts an earlier limit of a running container.
-    """
+    """``linux.resources`` without the device rules; ``host`` has passed ``validate``."""
     able = able or EVERYTHING
     result: dict[str, Any] = {
         "memory": _linux_memory(host, able, cgroup_v2),
         "cpu": _linux_cpu(host, able, cgroup_v2),
         "blockIO": _linux_blkio(host, able, lookup),
     }
-    if able.pids and host.pids_limit is not None:
-        if host.pids_limit > 0:
-            result["pids"] = {"limit": host.pids_limit}
-        elif unset_pids:
-            result["pids"] = {"limit": -1}
+    if able.pids and (host.pids_limit or 0) > 0:
+        result["pids"] = {"limit": host.pids_limit}
     return {key: value for key, value in result.items() if value}

@@ -63,8 +63,8 @@ class SpecInput:
     about one path. ``default_seccomp`` applies when the user says nothing: "builtin", "unconfined"
     or the text of a profile. ``kernel_caps`` are the capabilities that can be given
     (``capabilities.from_mask`` of the engine's own CapBnd), ``kernel`` is the version of the
-    kernel, ``arch`` the machine. ``files`` is how many files may be open, soft and hard, where
-    no ulimit says so.
+    kernel, ``arch`` the machine. ``ulimits`` stands for HostConfig.Ulimits; ``files`` is how many
+    files may be open, soft and hard, where no ulimit says so.
     """
 
     container_id: str
@@ -91,6 +91,7 @@ class SpecInput:
     apparmor_available: bool = False
     no_new_privileges: bool = False
     thermal_cpus: tuple[int, ...] = ()
+    ulimits: list[container.Ulimit] | None = None
     files: tuple[int, int] | None = None
 
 
@@ -138,14 +139,14 @@ def _process(i: SpecInput, options: security.Options, caps: list[str]) -> dict[s
         "args": args,
         "env": process.merge_env([], i.env),
         "cwd": process.checked_cwd(i.cwd),
-        "capabilities": capabilities.sets(caps, i.user.uid),
+        "capabilities": capabilities.sets(caps),
         "noNewPrivileges": i.no_new_privileges if nnp is None else nnp,
         "oomScoreAdj": i.host.oom_score_adj,
     }
     size = process.console_size(i.host.console_size)
     if i.config.tty and size:
         result["consoleSize"] = size
-    rlimits = resources.rlimits(i.host.ulimits)
+    rlimits = resources.rlimits(i.host.ulimits if i.ulimits is None else i.ulimits)
     if i.files and not any(limit["type"] == "RLIMIT_NOFILE" for limit in rlimits):
         soft, hard = (resources.UNLIMITED if n == -1 else n for n in i.files)
         rlimits.append({"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard})

@@ -9,6 +9,7 @@ import pytest
 
 from firkin import errdefs
 from firkin.engine import config, doors, flags, refused
+from firkin.types import container
 
 
 def parsed(tmp_path: Path, text: str, *words: str) -> config.Config:
@@ -52,7 +53,17 @@ def test_both_places(tmp_path: Path) -> None:
         ("{}", ["--default-network-opt", "bridge=mtu"], "use DRIVER=OPTION=VALUE"),
         ("{}", ["--icc=maybe"], "'maybe' is not true or false"),
         ("{}", ["--debug", "false"], "unrecognized arguments: false"),
-        ("{}", ["--default-ulimit", "nofile=1:1"], "--default-ulimit: .*give it to each container"),
+        ("{}", ["--default-ulimit", "nofile=few"], "--default-ulimit nofile=few: use NAME=SOFT:"),
+        ("{}", ["--default-ulimit", "nofiles=1"], "--default-ulimit: invalid ulimit type: nofiles"),
+        ('{"default-ulimits": {"nofile": {"Soft": 9, "Hard": 5}}}', [], "less than or equal"),
+        ("{}", ["--default-ipc-mode", "host"], "--default-ipc-mode host: use private or shareable"),
+        ("{}", ["--default-cgroupns-mode", "x"], "--default-cgroupns-mode x: use private or host"),
+        ("{}", ["--default-shm-size", "big"], "--default-shm-size: invalid size 'big'"),
+        ('{"default-shm-size": -1}', [], "--default-shm-size: invalid size '-1'"),
+        ("{}", ["--init-path", "/nonexistent"], "--init-path /nonexistent: not an executable"),
+        ("{}", ["--cdi-spec-dir", "etc"], "--cdi-spec-dir 'etc' must be an absolute path"),
+        ("{}", ["--seccomp-profile", "/nonexistent"], "--seccomp-profile /nonexistent: .*No such"),
+        ("{}", ["--seccomp-profile", "/etc/passwd"], "--seccomp-profile /etc/passwd: .*as JSON"),
         ("{}", ["--containerd=/run/c.sock"], "without containerd"),
         ("{}", ["--log-format", "xml"], "use text or json"),
         ("{}", ["--metrics-addr", "9323"], "--metrics-addr 9323"),
@@ -74,6 +85,18 @@ def test_both_places(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, text: str, words: list[str], message: str) -> None:
     with pytest.raises(errdefs.InvalidParameter, match=message):
         parsed(tmp_path, text, *words)
+
+
+def test_defaults_of_containers(tmp_path: Path) -> None:
+    words = ("--default-ulimit", "nofile=5:6", "--default-ulimit=core=0", "--init",
+             "--default-shm-size=1g", "--cdi-spec-dir=/a", "--cdi-spec-dir", "/b")  # fmt: skip
+    found = parsed(tmp_path, '{"seccomp-profile": "unconfined"}', *words)
+    own = [container.Ulimit(name="core", soft=1, hard=1)]
+    assert found.ulimits(own) == [*own, container.Ulimit(name="nofile", soft=5, hard=6)]
+    assert found.init and found.shm_size == 1 << 30 and found.seccomp() == "unconfined"
+    assert found.cdi_directories == ("/a", "/b")
+    plain = parsed(tmp_path, "{}")
+    assert plain.shm_size == 64 << 20 and plain.seccomp() == "builtin" and not plain.ulimits(None)
 
 
 def test_what_happens_anyway_is_accepted(tmp_path: Path) -> None:

@@ -19,16 +19,14 @@ def request(**fields: object) -> container.DeviceRequest:
 
 
 @pytest.fixture
-def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host with eleven GPUs of NVIDIA, as its toolkit describes them."""
+def nvidia(tmp_path: Path) -> list[str]:
+    """Where eleven GPUs of NVIDIA are described, as its toolkit does it."""
     names = [*map(str, range(11)), "GPU-0a1b", "all"]
     value = {"kind": "nvidia.com/gpu", "devices": [{"name": name} for name in names]}
     (tmp_path / "nvidia.json").write_text(json.dumps(value))
-    monkeypatch.setattr(cdi, "DIRECTORIES", (str(tmp_path),))
-    monkeypatch.setattr(cdi.known, "__defaults__", ((str(tmp_path),),))
+    return [str(tmp_path)]
 
 
-@pytest.mark.usefixtures("nvidia")
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
@@ -41,11 +39,12 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (request(count=-1, capabilities=[["utility"], ["compute", "gpu"]]), ["all"]),
     ],
 )
-def test_what_is_meant(asked: container.DeviceRequest, names: list[str]) -> None:
-    assert [one.name for one in cdi.requested([asked])] == [f"nvidia.com/gpu={n}" for n in names]
+def test_what_is_meant(nvidia: list[str], asked: container.DeviceRequest, names: list[str]) -> None:
+    assert [one.name for one in cdi.requested([asked], nvidia)] == [
+        f"nvidia.com/gpu={n}" for n in names
+    ]
 
 
-@pytest.mark.usefixtures("nvidia")
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -56,6 +55,6 @@ def test_what_is_meant(asked: container.DeviceRequest, names: list[str]) -> None
         (request(count=1, capabilities=[["tpu"]]), r"with capabilities: \[\[tpu\]\]"),
     ],
 )
-def test_what_is_not_there(asked: container.DeviceRequest, said: str) -> None:
+def test_what_is_not_there(nvidia: list[str], asked: container.DeviceRequest, said: str) -> None:
     with pytest.raises(errdefs.FirkinError, match=said):
-        cdi.requested([asked])
+        cdi.requested([asked], nvidia)

@@ -65,7 +65,6 @@ def _validate(**fields: Any) -> list[str]:
         ({"blkio_device_read_bps": [container.ThrottleDevice(path="/x")]}, "invalid rate 0"),
         ({"oom_score_adj": 1001}, r"range for oom score adj is \[-1000, 1000\]"),
         ({"shm_size": -1}, "SHM size"),
-        ({"pids_limit": -2}, "pids limit"),
         ({"ulimits": [container.Ulimit(name="as", soft=1, hard=1)]}, "invalid ulimit type: as"),
         ({"ulimits": [container.Ulimit(name="core", soft=2, hard=1)]}, "hard limit: 2 > 1"),
         ({"ulimits": [container.Ulimit(name="core", soft=-1, hard=1)]}, "hard limit"),
@@ -144,9 +143,8 @@ def test_to_linux() -> None:
 def test_to_linux_leaves_out_what_is_not_set() -> None:
     assert resources.to_linux(container.HostConfig(pids_limit=0), _lookup, cgroup_v2=True) == {}
     unlimited = container.HostConfig(memory=8 * MB, memory_swap=-1, pids_limit=-1)
-    assert resources.to_linux(unlimited, _lookup, cgroup_v2=True, unset_pids=True) == {
-        "memory": {"limit": 8 * MB, "swap": -1},
-        "pids": {"limit": -1},
+    assert resources.to_linux(unlimited, _lookup, cgroup_v2=True) == {
+        "memory": {"limit": 8 * MB, "swap": -1}
     }
 
 

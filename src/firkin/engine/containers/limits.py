@@ -9,7 +9,6 @@ from firkin.engine import core as engine
 from firkin.linux import cgroupdriver
 from firkin.types import container
 
-SHM_SIZE = 64 << 20
 _RESTART = ("", "no", "always", "unless-stopped", "on-failure")
 
 
@@ -18,11 +17,12 @@ def signal_number(text: str) -> int:
 
     Raises ``InvalidParameter``.
     """
-    bare = text.strip().upper().removeprefix("SIG")
-    if bare.isdigit() and len(bare) <= 2:
+    bare = text.strip().upper()
+    if bare.isdecimal() and len(bare) <= 2:
         number = int(bare)
         if 0 < number <= signal.SIGRTMAX:
             return number
+    bare = bare.removeprefix("SIG")
     name, plus, offset = bare.partition("+")
     if name == "RTMIN" and plus and offset.isdigit() and len(offset) <= 2:
         number = signal.SIGRTMIN + int(offset)
@@ -57,20 +57,27 @@ def refuse_unsupported(config: container.Config, host: container.HostConfig) -> 
 
 def fill_defaults(core: engine.Core, host: container.HostConfig) -> None:
     """Put Docker's defaults where the request is silent."""
-    host.ipc_mode = host.ipc_mode or "private"
-    host.cgroupns_mode = host.cgroupns_mode or (
-        "private" if core.host.cgroup.version == 2 and not host.privileged else "host"
-    )
-    host.shm_size = host.shm_size or SHM_SIZE
+    host.ipc_mode = host.ipc_mode or core.config.default_ipc_mode or "private"
+    host.cgroupns_mode = host.cgroupns_mode or _cgroupns(core, host)
+    host.shm_size = host.shm_size or core.config.shm_size
     core.logs.complete(core, host.log_config)
     host.runtime = host.runtime or core.default_runtime
     host.restart_policy.name = host.restart_policy.name or "no"
+    if (host.pids_limit or 0) <= 0:
+        host.pids_limit = None
     if not host.memory_swap and host.memory:
         host.memory_swap = 2 * host.memory
     for field in ("cap_add", "cap_drop"):
         value = getattr(host, field)
         if isinstance(value, str):
             setattr(host, field, [value])
+
+
+def _cgroupns(core: engine.Core, host: container.HostConfig) -> str:
+    second = core.host.cgroup.version == 2
+    if host.privileged and not second:
+        return "host"
+    return core.config.default_cgroupns_mode or ("private" if second else "host")
 
 
 def check_modes(core: engine.Core, host: container.HostConfig) -> None:

@@ -19,9 +19,13 @@ def shared_with(mode: str) -> str:
     return mode.partition(":")[2] if mode.startswith("container:") else ""
 
 
-def network_of(mode: str) -> str:
-    """The network that a container without further words joins in this mode."""
-    return "bridge" if mode in ("", "default") else mode
+def network_of(mode: str, bridge: str = "") -> str:
+    """The network that a container without further words joins in this mode.
+
+    ``bridge`` is the name of the default bridge in the configuration: "none" means there is none.
+    """
+    found = "bridge" if mode in ("", "default") else mode
+    return "none" if (found, bridge) == ("bridge", "none") else found
 
 
 def host_gateways(

@@ -164,6 +164,9 @@ def build(
             init_path=_init(core, container),
             host_devices=tuple(hostdevs.every()) if host.privileged else (),
             lookup_device=hostdevs.lookup,
+            ulimits=core.config.ulimits(host.ulimits),
+            default_seccomp=core.config.seccomp(),
+            no_new_privileges=core.config.no_new_privileges,
             kernel_caps=kernel_caps(core),
             kernel=seccomp.kernel_version(core.host.kernel),
             arch=core.host.architecture,
@@ -172,7 +175,8 @@ def build(
         )
     )
     if host.device_requests:
-        cdi.apply(document, cdi.requested(host.device_requests))
+        asked = cdi.requested(host.device_requests, core.config.cdi_directories)
+        cdi.apply(document, asked)
     if core.cgroup_driver == cgroupdriver.SYSTEMD:
         name, value = cgroupdriver.SUBGROUP
         document.setdefault("annotations", {})[name] = value
@@ -181,8 +185,10 @@ def build(
 
 
 def _init(core: engine.Core, container: model.Container) -> str:
-    if not container.record.host.init:
+    wanted = container.record.host.init
+    if not (core.config.init if wanted is None else wanted):
         return ""
-    if not core.host.init:
+    found = core.config.init_path or core.host.init
+    if not found:
         raise errdefs.System("--init: no tini on this host: install the Debian package tini")
-    return core.host.init
+    return found

@@ -12,7 +12,6 @@ from firkin.engine import core as engine
 from firkin.engine.containers import emit, limits, model
 from firkin.linux import pidfd, signals
 
-DEFAULT_TIMEOUT = 10
 _KILL_PATIENCE = 10.0
 
 
@@ -62,7 +61,8 @@ async def stop(
     config = container.record.config
     number = limits.signal_number(stop_signal or config.stop_signal or "SIGTERM")
     if timeout is None:
-        timeout = config.stop_timeout if config.stop_timeout is not None else DEFAULT_TIMEOUT
+        own = config.stop_timeout
+        timeout = own if own is not None else core.config.default_stop_timeout
     async with container.lock:
         if await _cancel_restart(core, container):
             emit.container(core, container, "stop")

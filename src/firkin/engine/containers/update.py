@@ -6,6 +6,7 @@ When the database can't keep it, the kernel is told the old limits again.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine.containers import emit, limits, model, netmode, specs
+from firkin.linux import cgroup
 from firkin.oci import hostdevs, resources
 from firkin.types import container as wire
 from firkin.types import update as update_types
@@ -25,9 +27,6 @@ _PLAIN = (
     "cpu_shares", "memory", "nano_cpus", "blkio_weight", "cpu_period", "cpu_quota", "cpuset_cpus",
     "cpuset_mems", "memory_reservation", "memory_swap",
 )  # fmt: skip
-
-_MOST_PIDS = 4_194_304
-"""As many as the kernel can have. crun 1.8 refuses the runtime-spec's -1 in an update."""
 
 
 async def update(
@@ -103,7 +102,7 @@ def merge(host: wire.HostConfig, request: update_types.UpdateRequest) -> None:
         if (value := getattr(request, name)) is not None:
             setattr(host, name, value)
     if request.pids_limit is not None:
-        host.pids_limit = request.pids_limit
+        host.pids_limit = max(0, request.pids_limit)
     if request.restart_policy.name:
         if host.auto_remove and request.restart_policy.name != "no":
             raise errdefs.Conflict(
@@ -193,14 +192,18 @@ async def _change(
 
 
 async def _apply(core: engine.Core, container: model.Container, host: wire.HostConfig) -> None:
+    layout = core.host.cgroup
     linux = resources.to_linux(
-        host,
-        hostdevs.lookup,
-        cgroup_v2=core.host.cgroup.version == 2,
-        able=specs.able(core.host.cgroup),
-        unset_pids=True,
+        host, hostdevs.lookup, cgroup_v2=layout.version == 2, able=specs.able(layout)
     )
-    if linux.get("pids", {}).get("limit", 0) < 0:
-        linux["pids"] = {"limit": _MOST_PIDS}
+    lifted = []
+    if host.pids_limit == 0:
+        lifted.append(cgroup.PIDS)
+    if linux.get("cpu", {}).get("quota") == -1:
+        lifted.append(cgroup.CPU_QUOTA)
+        del linux["cpu"]["quota"]
+    linux = {key: value for key, value in linux.items() if value}
     if linux:
         await core.runtime(container.record.runtime).update(container.id, linux)
+    if lifted:  # which crun 1.8 can't, or not with both versions of cgroups
+        await asyncio.to_thread(cgroup.lift, layout, specs.cgroup_path(core, container), lifted)
