@@ -46,6 +46,8 @@ def check_free(
         if not pool.subnet:
             continue
         subnet = ipam.parse_subnet(pool.subnet)
+        if ipam.everywhere(subnet):
+            continue
         family = FAMILIES[subnet.version]
         used = [(one.network, one.index) for one in host.addresses(family)]
         for network, index in used + host.routed(family):

@@ -184,7 +184,7 @@ class Catalog:
         """Raises ``Forbidden`` when another network of ours has an address of this one's."""
         for pool in stored.pools:
             subnet = ipam.parse_subnet(pool.subnet)
-            for driver in self.drivers.values():
+            for driver in self.drivers.values() if not ipam.everywhere(subnet) else ():
                 theirs = [ipam.parse_subnet(p.subnet) for p in driver.stored.pools if p.subnet]
                 other = ipam.overlapping(subnet, theirs)
                 if other is not None and not driver.stored.config_only:

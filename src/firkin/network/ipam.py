@@ -169,6 +169,11 @@ def _overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
+def everywhere(subnet: Network) -> bool:
+    """Whether each link has this subnet for itself: the link-local addresses of IPv6."""
+    return subnet.version == 6 and subnet.is_link_local
+
+
 def overlapping(subnet: Network, taken: Iterable[Network]) -> Network | None:
     """The first of ``taken`` that has an address in common with ``subnet``."""
     return next((network for network in taken if _overlap(network, subnet)), None)

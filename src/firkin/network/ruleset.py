@@ -56,7 +56,9 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
     ``icc``: containers on it may talk to each other. ``internal``: nothing else may get in or out.
     ``masquerade``: those subnets from which packets leave under the host's address.
-    ``unprotected``: anybody may send packets to its containers' addresses.
+    ``unprotected``: anybody may send packets to its containers' addresses. ``routed``: the IP
+    versions in which their published ports are reached at these addresses, and they by ping.
+    ``leaves_as``: the host's address that packets from a subnet get, if not any.
     """
 
     bridge: str
@@ -65,6 +67,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     internal: bool = False
     masquerade: tuple[Subnet, ...] = ()
     unprotected: bool = False
+    routed: tuple[int, ...] = ()
+    leaves_as: tuple[tuple[Subnet, Address], ...] = ()
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,8 +147,21 @@ def whole(
     bridges = _elements(f'"{network.bridge}"' for network in networks)
     internal = _elements(f'"{one.bridge}"' for one in networks if one.internal)
     unprotected = _elements(f'"{one.bridge}"' for one in networks if one.unprotected)
+    routed = {
+        version: _elements(f'"{one.bridge}"' for one in networks if version in one.routed)
+        for version in (4, 6)
+    }
     subnets = [subnet for network in networks for subnet in network.subnets]
     outgoing = [subnet for network in networks for subnet in network.masquerade]
+    leaving = {
+        version: _elements(
+            f"{subnet} : {address}"
+            for one in networks
+            for subnet, address in one.leaves_as
+            if subnet.version == version
+        )
+        for version in (4, 6)
+    }
     icc = _elements(f'"{one.bridge}" . "{one.bridge}"' for one in networks if one.icc)
     port = "inet_proto . inet_service"
     to4, to6 = ": ipv4_addr . inet_service", ": ipv6_addr . inet_service"
@@ -155,10 +172,14 @@ table inet {table} {{
     set bridges {{ type ifname; {bridges} }}
     set internal {{ type ifname; {internal} }}
     set unprotected {{ type ifname; {unprotected} }}
+    set routed {{ type ifname; {routed[4]} }}
+    set routed6 {{ type ifname; {routed[6]} }}
     set subnets {{ type ipv4_addr; flags interval; auto-merge; {_of(subnets, 4)} }}
     set subnets6 {{ type ipv6_addr; flags interval; auto-merge; {_of(subnets, 6)} }}
     set outgoing {{ type ipv4_addr; flags interval; auto-merge; {_of(outgoing, 4)} }}
     set outgoing6 {{ type ipv6_addr; flags interval; auto-merge; {_of(outgoing, 6)} }}
+    map leaving {{ type ipv4_addr : ipv4_addr; flags interval; {leaving[4]} }}
+    map leaving6 {{ type ipv6_addr : ipv6_addr; flags interval; {leaving[6]} }}
     set icc {{ type ifname . ifname; {icc} }}
     map everywhere {{ type {port} {to4}; {_elements(maps["everywhere"])} }}
     map everywhere6 {{ type {port} {to6}; {_elements(maps["everywhere6"])} }}
@@ -224,6 +245,8 @@ table inet {table} {{
         ct status dnat accept
         iifname . oifname @icc accept
         oifname @unprotected accept
+        oifname @routed ip protocol icmp accept
+        oifname @routed6 meta l4proto ipv6-icmp accept
         ip daddr . meta l4proto . th dport @opened accept
         ip6 daddr . meta l4proto . th dport @opened6 accept
         drop
@@ -233,6 +256,8 @@ table inet {table} {{
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
         oifname @bridges ct status dnat ip saddr @subnets masquerade
         oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
+        oifname != @bridges snat ip to ip saddr map @leaving
+        oifname != @bridges snat ip6 to ip6 saddr map @leaving6
         oifname != @bridges ip saddr @outgoing masquerade
         oifname != @bridges ip6 saddr @outgoing6 masquerade
     }}

@@ -111,7 +111,8 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A place that is asked for on one network, given by name or id.
 
     ``aliases`` are names beside the container's own; ``links`` maps names that only this container
-    sees to other containers' names. ``options`` are the endpoint's driver options.
+    sees to other containers' names. ``options`` are the endpoint's driver options. ``ipv6`` False:
+    its kernel shall not know IPv6, so it gets no such address.
     """
 
     network: str
@@ -123,6 +124,7 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
     links: dict[str, str] = {}
     gw_priority: int = 0
     options: dict[str, str] = {}
+    ipv6: bool = True
 
 
 class Nameserver(msgspec.Struct, frozen=True, kw_only=True):

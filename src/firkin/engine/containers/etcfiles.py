@@ -20,8 +20,8 @@ _LARGEST = 1 << 20
 
 RESOLVER = "127.0.0.11"
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
-_HOSTS = (
-    "127.0.0.1\tlocalhost\n"
+_HOSTS = "127.0.0.1\tlocalhost\n"
+_HOSTS6 = (
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
     "fe00::\tip6-localnet\n"
     "ff00::\tip6-mcastprefix\n"
@@ -36,9 +36,11 @@ def hosts(
     endpoints: Iterable[network.Endpoint],
     extra: list[str],
     host_gateways: Sequence[str],
+    *,
+    ipv6: bool = True,
 ) -> str:
-    """The text of /etc/hosts."""
-    text = _HOSTS
+    """The text of /etc/hosts; ``ipv6``: whether the container has it."""
+    text = _HOSTS + (_HOSTS6 if ipv6 else "")
     for entry in extra:
         text += extra_host(entry, host_gateways)
     for endpoint in endpoints:

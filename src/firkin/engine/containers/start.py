@@ -270,6 +270,7 @@ def _etc_files(
                 endpoints,
                 record.host.extra_hosts or [],
                 gateways,
+                ipv6=networking.has_ipv6(record.host),
             )
         etcfiles.write(home, "hosts", text)
         etcfiles.write(home, "resolv.conf", networking.resolv_conf(core, container))

@@ -50,11 +50,7 @@ class AboveDriver:
         _check("mode", self._mode, netlink.modes(self._kind))
         _check("flag", self._flag, ("bridge", "private", "vepa"))
         self._parent = options.get("parent", "")
-        if not self._parent and not stored.internal:
-            raise errdefs.InvalidParameter(
-                f"a {self._kind} network needs an interface of this host: give it with "
-                "-o parent=NAME, or make the network --internal"
-            )
+        self._internal = stored.internal or not self._parent
         if self._parent:
             bridge_options.check_interface(self._parent, "the parent interface")
         self._parent = self._parent or f"dm-{stored.id[:12]}"
@@ -170,11 +166,11 @@ class AboveDriver:
             fields: dict[str, str | int] = {}
             inside = []
             for version, wanted in ((4, request.ipv4_address), (6, request.ipv6_address)):
-                if space.of(version):
+                if space.of(version) and (version == 4 or request.ipv6):
                     subnet, address = space.allocate(version, wanted)
                     undo.callback(space.release, str(address))
                     inside.append((str(address), subnet.subnet.prefixlen))
-                    internal = self.stored.internal or self._mode.startswith("l3")
+                    internal = self._internal or self._mode.startswith("l3")
                     fields |= shared.fields(version, subnet, address, internal=internal)
                     mac = mac or ipam.mac_of(address)
                 elif wanted:
@@ -222,7 +218,7 @@ class AboveDriver:
             link = place.inside.link(name)
             assert link is not None
             place.configure(name, link.index, inside, mac=mac, sysctls=sysctls)
-            if self._mode.startswith("l3") and not self.stored.internal:
+            if self._mode.startswith("l3") and not self._internal:
                 place.inside.request(netlink.add_default_link(link.index))
         except BaseException:
             place.delete(name)

@@ -156,19 +156,27 @@ class BridgeDriver:
     def rules(self) -> ruleset.Network | None:
         subnets = [ipam.parse_subnet(pool.subnet) for pool in self.stored.pools]
         modes = {4: self._options.mode4, 6: self._options.mode6}
+        masquerade = tuple(
+            subnet
+            for subnet in subnets
+            if self._options.masquerade
+            and not self.stored.internal
+            and modes[subnet.version].startswith("nat")
+        )
+        hosts = {4: self._options.host4, 6: self._options.host6}
         return ruleset.Network(
             bridge=self._name,
             subnets=tuple(subnets),
             icc=self._options.icc,
             internal=self.stored.internal,
-            masquerade=tuple(
-                subnet
-                for subnet in subnets
-                if self._options.masquerade
-                and not self.stored.internal
-                and modes[subnet.version].startswith("nat")
+            masquerade=masquerade,
+            leaves_as=tuple(
+                (subnet, ipam.parse_address(hosts[subnet.version]))
+                for subnet in masquerade
+                if hosts[subnet.version]
             ),
             unprotected="nat-unprotected" in modes.values(),
+            routed=tuple(version for version, mode in modes.items() if mode == "routed"),
         )
 
     def publishing(self, version: int) -> drivers.Publishing | None:
@@ -187,6 +195,12 @@ class BridgeDriver:
         if space is None or place is None:
             raise errdefs.Unavailable(f"network {self.stored.name} is not set up")
         mac = ipam.parse_mac(request.mac_address) if request.mac_address else ""
+        versions = [one for one in self._versions() if one == 4 or request.ipv6]
+        if not versions or (request.ipv6_address and not request.ipv6):
+            raise errdefs.InvalidParameter(
+                f"network {self.stored.name} wants an IPv6 address, and the container's kernel "
+                "parameters switch IPv6 off (disable_ipv6)"
+            )
         if request.ipv6_address and not self.stored.enable_ipv6:
             raise errdefs.InvalidParameter(
                 f"invalid IPv6 address {request.ipv6_address}: network {self.stored.name} has no "
@@ -194,7 +208,7 @@ class BridgeDriver:
             )
         async with contextlib.AsyncExitStack() as undo:
             given: dict[int, tuple[ipam.Allocator, ipam.Address]] = {}
-            for version in self._versions():
+            for version in versions:
                 wanted = request.ipv4_address if version == 4 else request.ipv6_address
                 given[version] = space.allocate(version, wanted)
                 undo.callback(space.release, str(given[version][1]))

@@ -30,7 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ports are published that name no address, "" for the engine's own default. ``inhibit_ipv4``:
     the bridge itself gets no IPv4 address. The modes: ``nat``; ``nat-unprotected``: containers'
     addresses can be reached from outside; ``routed``: the same for published ports, and nothing is
-    translated; ``isolated``: the bridge has no address of that family.
+    translated; ``isolated``: the bridge has no address of that family. ``host4`` and ``host6``: the
+    host's addresses that packets leave with.
     """
 
     name: str = ""
@@ -42,6 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     mode4: str = "nat"
     mode6: str = "nat"
     interface_prefix: str = "eth"
+    host4: str = ""
+    host6: str = ""
 
 
 def check_interface(name: str, what: str) -> str:
@@ -86,6 +89,8 @@ def parse(given: Mapping[str, str], *, internal: bool) -> Options:
         mode4=_mode(given, _BRIDGE + "gateway_mode_ipv4"),
         mode6=_mode(given, _BRIDGE + "gateway_mode_ipv6"),
         interface_prefix=prefix,
+        host4=_address(given, PREFIX + "host_ipv4", 4),
+        host6=_address(given, PREFIX + "host_ipv6", 6),
     )
     for family, mode in (("4", options.mode4), ("6", options.mode6)):
         if mode == "isolated" and not internal:
@@ -94,6 +99,18 @@ def parse(given: Mapping[str, str], *, internal: bool) -> Options:
                 "an internal network: add --internal"
             )
     return options
+
+
+def _address(given: Mapping[str, str], key: str, version: int) -> str:
+    text = given.get(key, "")
+    try:
+        if text and ipaddress.ip_address(text).version != version:
+            raise ValueError
+    except ValueError:
+        raise errdefs.InvalidParameter(
+            f"invalid value {text!r} of option {key}: not an IPv{version} address"
+        ) from None
+    return text
 
 
 def _boolean(given: Mapping[str, str], key: str, *, default: bool) -> bool:
