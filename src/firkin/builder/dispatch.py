@@ -10,11 +10,11 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.builder import graph, request, sources
-from firkin.builder.dockerfile import errors, instructions, mounts, parser, shell
+from firkin.builder.dockerfile import errors, instructions, mounts, parser
 from firkin.builder.dockerfile.words import exposed, stop_signal
 from firkin.builder.stages import Line, State, shown
 from firkin.images import platforms
-from firkin.types import forms
+from firkin.types import forms, shell
 from firkin.types import image as types
 
 PROXIES = tuple(

@@ -19,11 +19,12 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.builder import dispatch, graph, progress, request
-from firkin.builder.dockerfile import errors, instructions, shell
+from firkin.builder.dockerfile import errors, instructions
 from firkin.builder.stages import Built, Line, State, copied, shown
 from firkin.images import platforms
 from firkin.linux import tasks
 from firkin.types import image as types
+from firkin.types import shell
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OWN = ("BUILDKIT_",)

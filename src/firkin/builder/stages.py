@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from firkin.builder import graph
-from firkin.builder.dockerfile import shell
 from firkin.types import image as types
+from firkin.types import shell
 
 
 class Line(msgspec.Struct):

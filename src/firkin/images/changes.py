@@ -2,7 +2,7 @@
 
 Understood are those that only touch the config: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD
 STOPSIGNAL USER VOLUME WORKDIR. Words follow the Dockerfile's rules: quotes and backslashes, a JSON
-array for the exec form; variables are not replaced, there is no build they could come from.
+array for the exec form; variables are those of the image's environment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from firkin import errdefs
-from firkin.types import container, forms
+from firkin.types import container, forms, shell
 from firkin.types import image as types
 
 _SHELL = ["/bin/sh", "-c"]
@@ -23,55 +23,54 @@ def _bad(line: str, why: str) -> errdefs.InvalidParameter:
     return errdefs.InvalidParameter(f"cannot apply the change {line[:200]!r}: {why}")
 
 
-def words(text: str) -> list[str]:
-    """Split at blanks outside of quotes; takes quotes and backslashes away."""
+def _raw(text: str) -> list[str]:
+    """``text`` split at blanks outside of quotes; quotes and backslashes stay."""
     found: list[str] = []
-    current: list[str] = []
-    started, quote = False, ""
-    at = 0
+    current, quote, at = "", "", 0
     while at < len(text):
         char = text[at]
         at += 1
         if char == "\\" and quote != "'" and at < len(text):
-            following = text[at]
+            current += char + text[at]
             at += 1
-            current.append(following if not quote or following in '"\\$' else "\\" + following)
-            started = True
-        elif quote:
-            if char == quote:
-                quote = ""
-            else:
-                current.append(char)
-        elif char in "\"'":
-            quote, started = char, True
-        elif char.isspace():
-            if started:
-                found.append("".join(current))
-            current, started = [], False
+        elif char.isspace() and not quote:
+            found.append(current)
+            current = ""
         else:
-            current.append(char)
-            started = True
+            current += char
+            if quote or char in "\"'":
+                quote = "" if char == quote else quote or char
     if quote:
         raise ValueError(f"a {quote} is not closed")
-    if started:
-        found.append("".join(current))
-    return found
+    return list(filter(None, [*found, current]))
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """``KEY=VALUE ...``, or the old ``KEY VALUE``."""
-    first, _, rest = text.partition(" ")
-    if "=" not in first and "=" not in first.strip("\"'"):
-        if not rest.strip():
-            raise ValueError("write KEY=VALUE")
-        return [(first, " ".join(rest.split()))]
-    pairs: list[tuple[str, str]] = []
-    for word in words(text):
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{word!r} is not KEY=VALUE")
-        pairs.append((key, value))
-    return pairs
+class _Words:
+    """The words of a change, with the variables of the image's environment replaced."""
+
+    def __init__(self, env: list[str] | None) -> None:
+        self._expander = shell.Expander(dict(item.partition("=")[::2] for item in env or []))
+
+    def one(self, text: str) -> str:
+        return self._expander.word(text)
+
+    def split(self, text: str) -> list[str]:
+        return [self.one(word) for word in _raw(text)]
+
+    def pairs(self, text: str) -> list[tuple[str, str]]:
+        """``KEY=VALUE ...``, or the old ``KEY VALUE``."""
+        first, _, rest = text.partition(" ")
+        if "=" not in first and "=" not in first.strip("\"'"):
+            if not rest.strip():
+                raise ValueError("write KEY=VALUE")
+            return [(self.one(first), self.one(" ".join(rest.split())))]
+        pairs: list[tuple[str, str]] = []
+        for word in _raw(text):
+            key, equals, value = word.partition("=")
+            if not equals or not key:
+                raise ValueError(f"{self.one(word)!r} is not KEY=VALUE")
+            pairs.append((self.one(key), self.one(value)))
+        return pairs
 
 
 def _command(text: str, config: types.RunConfig) -> list[str]:
@@ -107,9 +106,9 @@ def _healthcheck(text: str, config: types.RunConfig) -> container.HealthConfig:
     return check
 
 
-def _ports(text: str) -> list[str]:
+def _ports(words: list[str]) -> list[str]:
     found: list[str] = []
-    for word in words(text):
+    for word in words:
         match = _PORT.fullmatch(word)
         if match is None:
             raise ValueError(f"{word!r} is not PORT[-PORT][/tcp|udp|sctp]")
@@ -128,30 +127,31 @@ def _set_env(config: types.RunConfig, pairs: list[tuple[str, str]]) -> None:
 
 
 def _apply(config: types.RunConfig, name: str, text: str) -> None:
+    words = _Words(config.env)
     if name == "CMD":
         config.cmd = _command(text, config)
     elif name == "ENTRYPOINT":
         config.entrypoint = _command(text, config) if text and text != "[]" else None
     elif name == "ENV":
-        _set_env(config, _pairs(text))
+        _set_env(config, words.pairs(text))
     elif name == "LABEL":
-        config.labels = {**(config.labels or {}), **dict(_pairs(text))}
+        config.labels = {**(config.labels or {}), **dict(words.pairs(text))}
     elif name == "EXPOSE":
-        ports = dict.fromkeys(_ports(text))
+        ports = dict.fromkeys(_ports(words.split(text)))
         config.exposed_ports = {**(config.exposed_ports or {}), **{port: {} for port in ports}}
     elif name == "VOLUME":
         array = forms.json_words(text)
-        paths = array if array is not None else words(text)
+        paths = array if array is not None else words.split(text)
         if not paths or "" in paths:
             raise ValueError("name at least one path")
         config.volumes = {**(config.volumes or {}), **{path: {} for path in paths}}
     elif name == "USER":
-        config.user = " ".join(words(text))
+        config.user = words.one(text)
     elif name == "WORKDIR":
-        path = " ".join(words(text))
+        path = words.one(text)
         config.working_dir = posixpath.normpath(posixpath.join(config.working_dir or "/", path))
     elif name == "STOPSIGNAL":
-        config.stop_signal = text
+        config.stop_signal = words.one(text)
     elif name == "HEALTHCHECK":
         config.healthcheck = _healthcheck(text, config)
     elif name == "ONBUILD":

@@ -7,7 +7,7 @@ import fnmatch
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from firkin import errdefs, reference
 from firkin.images import views
@@ -63,14 +63,20 @@ def _labelled(labels: Mapping[str, str], wanted: str) -> bool:
     return key in labels and (not equals or labels[key] == value)
 
 
-def _referenced(image: types.Image, pattern: str) -> bool:
-    for name in (*image.refs, *image.digests):
+def matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Those of ``names`` (references) that one of the patterns of the filter reference means."""
+    found = []
+    for name in names:
         parsed = reference.parse(name)
-        for text in (parsed.familiar, parsed.familiar_name, str(parsed), parsed.name):
-            # As in a shell, "*" stops at a "/".
-            if text.count("/") == pattern.count("/") and fnmatch.fnmatchcase(text, pattern):
-                return True
-    return False
+        texts = (parsed.familiar, parsed.familiar_name, str(parsed), parsed.name)
+        # As in a shell, "*" stops at a "/".
+        if any(
+            text.count("/") == pattern.count("/") and fnmatch.fnmatchcase(text, pattern)
+            for text in texts
+            for pattern in patterns
+        ):
+            found.append(name)
+    return found
 
 
 def predicate(
@@ -98,7 +104,7 @@ def predicate(
             and all(_labelled(labels, label) for label in wanted)
             and not any(_labelled(labels, label) for label in unwanted)
             and since < when < before
-            and (not patterns or any(_referenced(image, pattern) for pattern in patterns))
+            and (not patterns or bool(matching((*image.refs, *image.digests), patterns)))
         )
 
     return passes

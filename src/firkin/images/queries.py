@@ -68,6 +68,7 @@ class Queries:
         self.snapshots = snapshots
         self.variants = others
         self._digests: dict[str, tuple[types.Image, frozenset[str]]] = {}
+        self._described: dict[str, tuple[types.Image, dict[str, Any] | None]] = {}
 
     def resolve(self, name: str, platform: str = "") -> types.Image:
         """The image that a reference, id or short id means, or its variant for ``platform``.
@@ -94,7 +95,12 @@ class Queries:
             and passes(image)
         ]
         found.sort(key=lambda image: (views.seconds(image.config.created), image.id), reverse=True)
-        return [views.summary(image) for image in found]
+        summaries = [views.summary(image) for image in found]
+        if patterns := wanted.get("reference", ()):  # of an image's names only those asked for
+            for one in summaries:
+                one.repo_tags = filters.matching(one.repo_tags, patterns)
+                one.repo_digests = filters.matching(one.repo_digests, patterns)
+        return summaries
 
     async def describe(self, summaries: Summaries, users: Users) -> Shown:
         """The same as JSON values, with the manifests of each and what its name means."""
@@ -132,13 +138,18 @@ class Queries:
             shown["Manifests"] = await asyncio.to_thread(work)
         return shown
 
-    async def manifest_of(self, identity: str) -> dict[str, Any] | None:
+    def manifest_of(self, identity: str) -> dict[str, Any] | None:
         """The descriptor of an image's own manifest, if both are still here."""
         image = self.catalog.images.get(identity)
         if image is None:
+            self._described.pop(identity, None)
             return None
-        found = await asyncio.to_thread(self.variants.own, image)
-        return msgspec.to_builtins(found) if found.size else None
+        known, shown = self._described.get(identity, (None, None))
+        if known is not image:
+            found = self.variants.own(image)
+            shown = msgspec.to_builtins(found) if found.size else None
+            self._described[identity] = image, shown
+        return shown
 
     async def history(self, name: str, platform: str = "") -> HistoryItems:
         """ImageHistory, the newest first."""

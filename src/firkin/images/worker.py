@@ -156,9 +156,14 @@ class Layer:
             raw = raw.lstrip(b"/")
         if raw.startswith(b"/"):
             raise Refused(f"the {what} {_shown(raw)} is absolute")
-        parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
-        if b".." in parts:
-            raise Refused(f"the {what} {_shown(raw)} leads out of the layer ('..')")
+        parts: list[bytes] = []
+        for part in raw.split(b"/"):
+            if part == b"..":
+                if not parts:
+                    raise Refused(f"the {what} {_shown(raw)} leads out of the layer ('..')")
+                parts.pop()
+            elif part not in (b"", b"."):
+                parts.append(part)
         follow = self._links and not self._plain
         return self._follow(b"/".join(parts), raw) if follow else b"/".join(parts)
 

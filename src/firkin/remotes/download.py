@@ -39,7 +39,8 @@ async def _stream(
             address, proxy=carrier.settings.proxy(url) or None, max_redirects=5
         ) as response:
             if response.status != 200:
-                raise errdefs.System(f"{what}: the server answered with status {response.status}")
+                kind = errdefs.NotFound if response.status == 404 else errdefs.System
+                raise kind(f"{what}: the server answered with status {response.status}")
             async for chunk in response.content.iter_any():
                 yield chunk
     except (TimeoutError, aiohttp.ClientError, OSError, UnicodeError) as error:

@@ -54,4 +54,11 @@ def test_refuses_and_quotes(line: str) -> None:
 
 
 def test_words() -> None:
-    assert changes.words(r"""a "b \"c" 'd \e' f\ g ''""") == ["a", 'b "c', r"d \e", "f g", ""]
+    found = applied(r"""VOLUME a "b \"c" 'd \e' f\ g '/$HOME' /$HOME""").volumes
+    assert list(found or {}) == ["a", 'b "c', r"d \e", "f g", "/$HOME", "/"]
+
+
+def test_variables() -> None:
+    found = applied("ENV A=/bin\nENV B=/usr/bin:$A C='$A'\nUSER ${A#/}\nLABEL l=$B d=${D:-none}")
+    assert found.env is not None and found.env[-3:] == ["A=/bin", "B=/usr/bin:/bin", "C=$A"]
+    assert (found.user, found.labels) == ("bin", {"l": "/usr/bin:/bin", "d": "none"})

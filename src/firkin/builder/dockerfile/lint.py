@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from firkin.builder.dockerfile import errors, instructions, shell
+from firkin.builder.dockerfile import errors, instructions
+from firkin.types import shell
 from firkin.wire import ignorefile
 
 RULES = {

@@ -14,7 +14,8 @@ import re
 
 import msgspec
 
-from firkin.builder.dockerfile import errors, shell
+from firkin.builder.dockerfile import errors
+from firkin.types import shell
 
 MAX_SIZE = 16 << 20
 _DIRECTIVE = re.compile(r"#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firkin.builder.dockerfile import shell
+from firkin.types import shell
 
 KNOWN = {"v": "value", "empty": "", "path": "/a/b/c.tar.gz", "two": "x y", "star": "a*b"}
 
