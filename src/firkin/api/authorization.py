@@ -6,8 +6,8 @@ Plug-ins are asked in the order of the configuration, and the first that does no
 matter. One that is down, silent or talks nonsense allows nothing.
 
 What they judge is what is done: a JSON body is read once, and the handler gets those bytes. A body
-of any other type is not shown to them, so nothing that is read as JSON may have one
-(``Call.plain``).
+of any other type is not shown to them, and nothing that is read as JSON may have one
+(``Call.json``).
 """
 
 from __future__ import annotations
@@ -64,11 +64,9 @@ async def request(one: call.Call) -> dict[str, Any]:
         "RequestHeaders": _headers(asked.headers.items()),
     }
     _identify(asked, question)
-    if asked.can_read_body and versions.split(_path(asked.rel_url))[1] != "/auth":
-        if asked.content_type.lower() == "application/json":
-            question["RequestBody"] = _bytes(await one.body())
-        else:
-            one.plain = True
+    shown = asked.can_read_body and asked.content_type.lower() == "application/json"
+    if shown and versions.split(_path(asked.rel_url))[1] != "/auth":
+        question["RequestBody"] = _bytes(await one.body())
     await _ask(one.core, "AuthZPlugin.AuthZReq", question)
     return question
 

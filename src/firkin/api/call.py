@@ -39,8 +39,6 @@ class Call:
         self._variables = variables
         self._query = request.query
         self._body: bytes | None = None
-        self.plain = False
-        """Whether the body, which is not declared as JSON, must not be taken as JSON."""
 
     def var(self, name: str) -> str:
         """A variable of the path."""
@@ -103,14 +101,15 @@ class Call:
     async def json(self, kind: type[T], *, optional: bool = False) -> T:
         """The body as a wire type. Raises ``InvalidParameter``."""
         data = await self.body()
-        if self.plain and data:
+        declared = self.request.headers.get("Content-Type", "")
+        if (data or declared) and self.request.content_type.lower() != "application/json":
             raise errdefs.InvalidParameter(
-                f"unsupported Content-Type: {self.request.content_type}; must be 'application/json'"
+                f"unsupported Content-Type header ({declared[:80]}): must be 'application/json'"
             )
+        if optional and data.strip() in (b"", b"null"):
+            return base.convert(kind, {})
         if not data.strip():
-            if optional:
-                return base.convert(kind, {})
-            raise errdefs.InvalidParameter("invalid JSON: got EOF while reading request body")
+            raise errdefs.InvalidParameter("invalid JSON: EOF: got EOF while reading request body")
         return base.decode(kind, data)
 
     def stream(self) -> AsyncIterator[bytes]:

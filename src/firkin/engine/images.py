@@ -70,5 +70,6 @@ async def commit(
             tag=tag,
             created_by=" ".join(subject.record.args),
         )
+    core.events.publish("image", "create", made.id, {"name": made.id})
     emit.container(core, subject, "commit", comment=comment, imageID=made.id, imageRef=tag)
     return made

@@ -108,18 +108,17 @@ def resolve(
     return ordered((DEFAULT & kernel) - set(dropped) | set(added))
 
 
-def sets(bounding: list[str], uid: int) -> dict[str, list[str]]:
+def sets(granted: list[str]) -> dict[str, list[str]]:
     """The runtime-spec's ``process.capabilities``.
 
-    Only uid 0 starts with effective capabilities; others can gain them, within the bounding set,
-    through set-id programs. The inheritable and ambient sets stay empty, so that capabilities do
-    not leak into programs that a non-root process executes.
+    The kernel takes them from a user other than root when the program is executed, but for those
+    that the program's file has: these it keeps with no-new-privileges too. The inheritable and
+    ambient sets stay empty, so that capabilities do not leak into other programs.
     """
-    active = list(bounding) if uid == 0 else []
     return {
-        "bounding": list(bounding),
-        "effective": active,
-        "permitted": list(active),
+        "bounding": list(granted),
+        "effective": list(granted),
+        "permitted": list(granted),
         "inheritable": [],
         "ambient": [],
     }

@@ -22,7 +22,7 @@ def merge_env(base: list[str], extra: list[str] | None) -> list[str]:
             )
         name, equals, _ = entry.partition("=")
         if not name:
-            raise errdefs.InvalidParameter(f"invalid environment variable: {entry[:80]!r}")
+            raise errdefs.InvalidParameter(f"invalid environment variable: {entry[:80]}")
         if equals:
             result[name] = entry
         else:
@@ -111,9 +111,9 @@ def exec_process(
     bounding = list(base.get("capabilities", {}).get("bounding", []))
     if request.privileged:
         everything = capabilities.ordered(kernel_caps)
-        process["capabilities"] = capabilities.sets(everything, 0)
+        process["capabilities"] = capabilities.sets(everything)
     else:
-        process["capabilities"] = capabilities.sets(bounding, process["user"]["uid"])
+        process["capabilities"] = capabilities.sets(bounding)
     for key in ("rlimits", "apparmorProfile", "oomScoreAdj"):
         if key in base:
             process[key] = base[key]

@@ -93,7 +93,8 @@ def decode(kind: type[T], data: bytes | str) -> T:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise errdefs.InvalidParameter(f"the request body is not valid JSON: {error}") from error
+        what = "unexpected content after JSON: " if "trailing characters" in str(error) else ""
+        raise errdefs.InvalidParameter(f"invalid JSON: {what}{error}") from error
     return convert(kind, value)
 
 

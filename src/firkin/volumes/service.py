@@ -113,7 +113,7 @@ class Service:
                 return made
         have = ", ".join(sorted(self._drivers))
         raise errdefs.NotFound(
-            f"no volume driver is named {name!r}: there are {have}, and no plug-in of that name"
+            f'error looking up volume plugin {name}: plugin "{name}" not found: there are {have}'
         )
 
     def get(self, name: str) -> Record:

@@ -28,7 +28,7 @@ def parse(text: str) -> bytes:
     else:
         return bytes(keys)
     raise errdefs.InvalidParameter(
-        f"invalid detach keys ({text}) provided: use single characters, or ctrl- and a letter "
+        f"Invalid detach keys ({text}) provided: use single characters, or ctrl- and a letter "
         "or one of @ [ \\ ] ^ _, separated by commas"
     )
 

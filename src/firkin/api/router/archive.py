@@ -59,14 +59,14 @@ def _subject(one: call.Call) -> model.Container:
 @ROUTES.add("HEAD", "/containers/{id}/archive")
 async def archive_info(one: call.Call) -> web.StreamResponse:
     """ContainerArchiveInfo."""
-    found = await files.stat(one.core, _subject(one), one.text("path"))
+    found = await files.stat(one.core, _subject(one), one.text("path"), one.var("id"))
     return web.Response(headers={_STAT: path_stat(found)}, content_type="application/json")
 
 
 @ROUTES.add("GET", "/containers/{id}/archive", stream=True)
 async def get_archive(one: call.Call) -> web.StreamResponse:
     """ContainerArchive."""
-    pieces = files.read(one.core, _subject(one), one.text("path"))
+    pieces = files.read(one.core, _subject(one), one.text("path"), one.var("id"))
     try:
         found = await anext(pieces)
         assert isinstance(found, process.Stat)
@@ -88,6 +88,7 @@ async def put_archive(one: call.Call) -> web.StreamResponse:
         _subject(one),
         one.text("path"),
         one.stream(),
+        one.var("id"),
         no_overwrite=one.flag("noOverwriteDirNonDir"),
         copy_owner=one.flag("copyUIDGID"),
     )

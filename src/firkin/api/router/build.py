@@ -81,10 +81,10 @@ def _parameters(one: call.Call) -> buildrequests.Parameters:
             "squash: not supported: layers are shared and cached one by one; use a stage of its "
             "own and COPY --from for a single layer"
         )
-    if one.text("version", "1") not in ("", "1"):
+    if one.text("remote") == "client-session":
         raise errdefs.NotImplemented(
-            "builds through BuildKit sessions: not supported by this version: use the classic "
-            "builder (DOCKER_BUILDKIT=0) or 'firkin build'"
+            "a context from a session: /build takes an archive or a URL: build by /grpc, as buildx "
+            "does, or by 'firkin build'"
         )
     names = [name for name in one.texts("t") if name]
     for name in names:
@@ -133,7 +133,7 @@ async def build(one: call.Call) -> web.StreamResponse:
         context = builder.contexts.context(token)
         more = await _own(one, held)
         more["ignore"] = isinstance(context, contextstore.TarContext)
-    elif given.remote and given.remote != "client-session":
+    elif given.remote:
         more = await _own(one, held) if one.flag("own") else {}
         context = buildrequests.remote(one.core, given, more.get("secrets"), more.get("agents"))
         more["ignore"] = True
@@ -188,6 +188,8 @@ async def _work(
         image = done.image.id if done.image is not None else ""
         names = [reference.combine(n).familiar for out in wanted.outputs if out.stored
                  for n in out.names]  # fmt: skip
+        if image:
+            one.core.events.publish("image", "create", image, {"name": image})
         for name in names if image else ():
             one.core.events.publish("image", "tag", image, {"name": name})
         if image:

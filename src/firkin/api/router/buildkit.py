@@ -55,7 +55,9 @@ async def _serve(one: call.Call, connection: transport.Ended) -> web.StreamRespo
 
 def _check(one: call.Call) -> None:
     headers = one.request.headers
-    if headers.get("Upgrade", "").lower() != "h2c":
+    asked = headers.get("Upgrade", "")
+    if asked.lower() != "h2c":
+        what = f"protocol {asked[:80]} not supported" if asked else "no upgrade protocol specified"
         raise errdefs.InvalidParameter(
-            "this is a door for HTTP/2: ask with Connection: Upgrade and Upgrade: h2c"
+            f"{what}: this is a door for HTTP/2: ask with Connection: Upgrade and Upgrade: h2c"
         )

@@ -65,6 +65,12 @@ async def list_containers(one: call.Call) -> web.StreamResponse:
 async def create_container(one: call.Call) -> web.StreamResponse:
     """ContainerCreate."""
     request = await one.json(container.CreateRequest)
+    networking = request.networking_config or container.NetworkingConfig()
+    if one.version < (1, 44) and len(networking.endpoints_config or ()) > 1:
+        raise errdefs.InvalidParameter(
+            "Container cannot be created with multiple network endpoints: connect the others "
+            "afterwards, or use API version 1.44"
+        )
     made = await create.create(one.core, one.text("name"), request, platform=one.text("platform"))
     return call.reply(made, 201)
 
@@ -161,10 +167,16 @@ async def resize_container(one: call.Call) -> web.StreamResponse:
 
 def size(one: call.Call) -> tuple[int, int]:
     """The terminal size asked for: rows and columns. Raises ``InvalidParameter``."""
-    rows, columns = one.number("h", 0) or 0, one.number("w", 0) or 0
-    if not (0 <= rows < 65536 and 0 <= columns < 65536):
-        raise errdefs.InvalidParameter(f"invalid terminal size {rows}x{columns}")
-    return rows, columns
+    return _side(one, "h", "height"), _side(one, "w", "width")
+
+
+def _side(one: call.Call, name: str, what: str) -> int:
+    text = one.text(name)
+    if not text.removeprefix("-").isdecimal():
+        raise errdefs.InvalidParameter(f'invalid resize {what} "{text[:80]}": invalid syntax')
+    if len(text) > 5 or not 0 <= int(text) < 65536:
+        raise errdefs.InvalidParameter(f'invalid resize {what} "{text[:80]}": value out of range')
+    return int(text)
 
 
 @ROUTES.add("DELETE", "/containers/{id}")

@@ -25,8 +25,8 @@ async def create(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/exec/{id}/start", stream=True)
 async def start(one: call.Call) -> web.StreamResponse:
     """ExecStart."""
-    session = execs.get(one.core, one.var("id"))
     request = await one.json(container.ExecStartRequest, optional=True)
+    session = execs.get(one.core, one.var("id"))
     execs.check_start(session)
     if request.detach:
         await execs.start(one.core, session, None, size=request.console_size)

@@ -211,13 +211,13 @@ async def remove_image(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/commit")
 async def commit(one: call.Call) -> web.StreamResponse:
     """ImageCommit."""
+    given = await one.body()
+    config = await one.json(container.Config, optional=True)
     subject = one.core.containers.get(one.text("container"))
-    data = await one.body()
-    config = base.decode(container.Config, data) if data.strip() not in (b"", b"null") else None
     made = await engine.commit(
         one.core,
         subject,
-        config,
+        config if given.strip() not in (b"", b"null") else None,
         repository=one.text("repo"),
         tag=one.text("tag"),
         comment=one.text("comment"),

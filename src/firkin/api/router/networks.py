@@ -23,6 +23,8 @@ async def listing(one: call.Call) -> web.StreamResponse:
 async def create(one: call.Call) -> web.StreamResponse:
     """NetworkCreate."""
     request = await one.json(network.CreateRequest)
+    if one.version < (1, 47):  # which had no such member
+        request.enable_ipv4 = None
     made = await networks.create(one.core, request)
     return call.reply({"Id": made, "Warning": ""}, 201)
 

@@ -14,8 +14,8 @@ ROUTES = routes.Routes()
 @ROUTES.add("POST", "/containers/{id}/update")
 async def update_container(one: call.Call) -> web.StreamResponse:
     """ContainerUpdate."""
-    subject = one.core.containers.get(one.var("id"))
     request = await one.json(update_types.UpdateRequest)
+    subject = one.core.containers.get(one.var("id"))
     warnings = await update.update(one.core, subject, request)
     return call.reply(update_types.UpdateResponse(warnings=warnings))
 

@@ -16,9 +16,9 @@ ROUTES = routes.Routes()
 _KINDS = frozenset({"container", "image", "volume", "build-cache"})
 
 
-def _ping(body: bytes) -> web.Response:
+def _ping(one: call.Call, body: bytes) -> web.Response:
     headers = {
-        "Builder-Version": "2",
+        "Builder-Version": "2" if one.core.config.features.get("buildkit", True) else "1",
         "Swarm": "inactive",
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
@@ -29,13 +29,13 @@ def _ping(body: bytes) -> web.Response:
 @ROUTES.add("GET", "/_ping")
 async def ping(one: call.Call) -> web.StreamResponse:
     """SystemPing."""
-    return _ping(b"OK")
+    return _ping(one, b"OK")
 
 
 @ROUTES.add("HEAD", "/_ping")
 async def ping_head(one: call.Call) -> web.StreamResponse:
     """SystemPingHead."""
-    return _ping(b"")
+    return _ping(one, b"")
 
 
 @ROUTES.add("GET", "/info")
@@ -98,6 +98,8 @@ async def events(one: call.Call) -> web.StreamResponse:
     response = await call.begin(one, kind)
     old = one.version < (1, 52)
     async for message in found:
+        if one.version < (1, 46) and (message.type, message.action) == ("image", "create"):
+            continue
         await response.write((b"\x1e" if sequence else b"") + _text(message, old))
     await response.write_eof()
     return response

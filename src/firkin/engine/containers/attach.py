@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import msgspec
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, joined, model, streams
+from firkin.engine.containers import emit, joined, model, streams, wait
 from firkin.wire import detachkeys
+
+_SETTLES = 1.0
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,3 +114,14 @@ async def serve(
     await session.run(opening)
     if session.detached:
         emit.container(core, container, "detach")
+    elif request.stream and container.running and not client.gone:
+        await _settled(container)
+
+
+async def _settled(container: model.Container) -> None:
+    """Wait for the end that follows that of the output: a client that looks then sees it."""
+    future = wait.begin(container, "not-running")
+    try:
+        await asyncio.wait({future}, timeout=_SETTLES)
+    finally:
+        wait.cancel(container, future)

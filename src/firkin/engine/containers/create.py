@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import posixpath
 import secrets
 import shutil
 import time
@@ -28,11 +29,9 @@ from firkin.engine.containers import (
 )
 from firkin.linux import failures
 from firkin.linux import mount as kernel
-from firkin.oci import resources, security
+from firkin.oci import process, resources, security
 from firkin.types import container, image
 from firkin.volumes import copyup
-
-_STOP_TIMEOUT = 10
 
 
 async def create(
@@ -44,7 +43,9 @@ async def create(
     Whatever it raises, nothing is left.
     """
     if not request.image:
-        raise errdefs.InvalidParameter("invalid create request: no image given")
+        raise errdefs.InvalidParameter(
+            "config cannot be empty in order to create a container: no image given"
+        )
     bare = registry.check_name(name) if name else ""
     found = core.images.resolve(request.image, platform)
     try:
@@ -72,7 +73,7 @@ async def _checked(
         host=host,
         args=args,
         networks=networking.plan(core, config, host, _asked(request)),
-        mounts=mounts.plan(config, host, inherited),
+        mounts=mounts.plan(config, host, inherited, (core.config.data_root, core.config.exec_root)),
         runtime=host.runtime,
     )
     async with contextlib.AsyncExitStack() as undo:
@@ -195,6 +196,8 @@ def merge(config: container.Config, defaults: image.RunConfig) -> container.Conf
             f"the working directory {config.working_dir!r} is invalid, it needs to be an absolute "
             "path"
         )
+    if config.working_dir:
+        config.working_dir = "/" + posixpath.normpath(config.working_dir).lstrip("/")
     return config
 
 
@@ -215,12 +218,17 @@ def check(core: engine.Core, config: container.Config, host: container.HostConfi
     Raises ``InvalidParameter`` or ``NotImplemented``.
     """
     limits.refuse_unsupported(config, host)
-    host.network_mode = netmode.network_of(host.network_mode)
+    host.network_mode = netmode.network_of(host.network_mode, core.config.bridge)
     netmode.check(config, host)
     links.check(core, host)
     limits.fill_defaults(core, host)
     limits.check_modes(core, host)
     healthcheck.validate(config.healthcheck)
+    process.merge_env([], config.env)
+    if "" in (host.annotations or {}):
+        raise errdefs.InvalidParameter(
+            "invalid Annotations: the empty string is not permitted as an annotation key"
+        )
     if config.stop_signal:
         limits.signal_number(config.stop_signal)
     warnings = resources.validate(

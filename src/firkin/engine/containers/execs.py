@@ -37,13 +37,19 @@ _MOST_READY = 32
 def create(
     core: engine.Core, container: model.Container, request: wire.ExecCreateRequest
 ) -> sessions.Session:
-    """Register an exec. Raises ``Conflict`` when the container does not run."""
+    """Register an exec.
+
+    Raises ``Conflict`` when the container does not run, ``InvalidParameter`` for what can't be run
+    or for an unknown user.
+    """
     _require_running(container)
     if not request.cmd or not request.cmd[0]:
         raise errdefs.InvalidParameter("No exec command specified")
     process.checked_args(request.cmd)
     process.merge_env([], request.env)
     process.checked_cwd(request.working_dir)
+    if request.user:
+        rootfiles.user(os.path.join(core.bundle(container.id), "rootfs"), request.user, None)
     session = sessions.Session(container, request)
     _forget_old(core, container)
     if sum(other.ready is not None for other in core.execs.values()) < _MOST_READY:

@@ -31,24 +31,26 @@ def absolute(path: str) -> str:
     return clean + slash if path.endswith("/") else clean
 
 
-def _missing(path: str, container: model.Container) -> errdefs.NotFound:
-    return errdefs.NotFound(f"Could not find the file {path} in container {container.name}")
+def _missing(path: str, called: str) -> errdefs.NotFound:
+    return errdefs.NotFound(f"Could not find the file {path} in container {called}")
 
 
-async def stat(core: engine.Core, container: model.Container, path: str) -> process.Stat:
-    """What is at ``path``. Raises ``NotFound``."""
+async def stat(
+    core: engine.Core, container: model.Container, path: str, called: str
+) -> process.Stat:
+    """What is at ``path``. Raises ``NotFound``, in which the container is ``called`` so."""
     place = absolute(path)
     async with views.whole(core, container) as view:
         try:
             return await asyncio.to_thread(process.stat, view, place)
         except errdefs.NotFound:
-            raise _missing(path, container) from None
+            raise _missing(path, called) from None
 
 
 async def read(
-    core: engine.Core, container: model.Container, path: str
+    core: engine.Core, container: model.Container, path: str, called: str
 ) -> AsyncGenerator[process.Stat | bytes, None]:
-    """What is at ``path``, then its archive in pieces. Raises ``NotFound`` before the first."""
+    """What is at ``path``, then its archive in pieces. Raises as ``stat``, before the first."""
     request = process.Request("read", absolute(path))
     async with views.whole(core, container) as view:
         worker = await asyncio.to_thread(process.Worker, view, request)
@@ -56,7 +58,7 @@ async def read(
             try:
                 answer = await asyncio.to_thread(worker.answer)
             except errdefs.NotFound:
-                raise _missing(path, container) from None
+                raise _missing(path, called) from None
             emit.container(core, container, "archive-path")
             assert answer.stat is not None
             yield answer.stat
@@ -77,13 +79,14 @@ async def write(
     container: model.Container,
     path: str,
     archive: AsyncIterator[bytes],
+    called: str,
     *,
     no_overwrite: bool,
     copy_owner: bool,
 ) -> None:
     """Extract ``archive`` (a tar, plain or compressed) into the directory at ``path``.
 
-    ``copy_owner`` gives all of it to the container's user. Raises ``NotFound``,
+    ``copy_owner`` gives all of it to the container's user. Raises ``NotFound`` (as ``stat``),
     ``InvalidParameter`` and ``Forbidden`` for what is mounted read-only.
     """
     owner = None
@@ -101,7 +104,7 @@ async def write(
             if outcome is not None:
                 raise outcome
         except errdefs.NotFound:
-            raise _missing(path, container) from None
+            raise _missing(path, called) from None
         except errdefs.Forbidden:
             what = "container rootfs" if container.record.host.readonly_rootfs else "mounted volume"
             raise errdefs.Forbidden(

@@ -79,7 +79,7 @@ class Health:
     ) -> None:
         health = container.state.health or model.Health()
         seconds = healthcheck.pause_before(watch.check, health, _up(container))
-        seconds *= part * (1 - _JITTER * random.random())
+        seconds *= part * (1 + _JITTER * random.random())
 
         def due() -> None:
             watch.timer = None

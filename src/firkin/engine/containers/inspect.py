@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from firkin import errdefs
@@ -91,7 +91,9 @@ def port_map(
     ):
         key = f"{port.container_port}/{port.proto}"
         bindings = ports.get(key) or []
-        bindings.append({"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)})
+        bindings.append(
+            {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port or "")}
+        )
         ports[key] = bindings
     return dict(sorted(ports.items()))
 
@@ -160,8 +162,8 @@ def _host_config(core: engine.Core, subject: model.Container) -> dict[str, Any]:
     shown: dict[str, Any] = base.to_builtins(host)
     options = security.parse(host.security_opt, apparmor_available=core.host.apparmor)
     masked, readonly = security.system_paths(host, options)
-    shown["MaskedPaths"] = masked or None
-    shown["ReadonlyPaths"] = readonly or None
+    shown["MaskedPaths"] = masked or host.masked_paths
+    shown["ReadonlyPaths"] = readonly or host.readonly_paths
     shown["LogConfig"]["Config"] = host.log_config.config or {}
     shown["Links"] = links.shown(subject)
     shown["PortBindings"] = shown["PortBindings"] or {}
@@ -191,8 +193,11 @@ def _config(subject: model.Container, version: tuple[int, int]) -> dict[str, Any
         if shown.get(key) is None:
             shown.pop(key, None)
     shown["Labels"] = shown["Labels"] or {}
+    first = next(iter(subject.record.networks.values()), None)
     if version >= (1, 52):
         shown.pop("MacAddress", None)
+    elif first is not None and first.mac_address:
+        shown.setdefault("MacAddress", first.mac_address)
     return shown
 
 
@@ -236,12 +241,19 @@ async def inspect(
         "Config": _config(subject, version),
         "NetworkSettings": _network_settings(core, subject, version),
     }
-    if (manifest := await core.images.manifest_of(record.image_id)) is not None:
-        shown["ImageManifestDescriptor"] = manifest
+    _describe(core, subject, shown, version)
     if size:
         own = (await sizes.written(core, [subject]))[subject.id]
         shown["SizeRw"], shown["SizeRootFs"] = own, sizes.whole(core, subject, own)
     return shown
+
+
+def _describe(
+    core: engine.Core, subject: model.Container, shown: dict[str, Any], version: tuple[int, int]
+) -> None:
+    manifest = core.images.manifest_of(subject.record.image_id) if version >= (1, 48) else None
+    if manifest is not None:
+        shown["ImageManifestDescriptor"] = manifest
 
 
 def status_text(subject: model.Container) -> str:
@@ -284,7 +296,7 @@ def ports(core: engine.Core, subject: model.Container) -> list[container.PortSum
                 container.PortSummary(
                     ip=binding["HostIp"],
                     private_port=int(number),
-                    public_port=int(binding["HostPort"]),
+                    public_port=int(binding["HostPort"] or 0),
                     type=proto,
                 )
             )
@@ -311,12 +323,16 @@ def summary(
     *,
     own: int | None = None,
     version: tuple[int, int] = (1, 56),
+    aliases: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One container of ContainerList; ``own`` is the bytes of its layer, if wanted."""
+    """One container of ContainerList.
+
+    ``own`` is the bytes of its layer, if wanted; ``aliases`` are its names for others (``links``).
+    """
     record = subject.record
     shown: dict[str, Any] = {
         "Id": subject.id,
-        "Names": [f"/{subject.name}"],
+        "Names": [f"/{subject.name}", *aliases],
         "Image": record.config.image,
         "ImageID": record.image_id,
         "Command": command_text(subject),
@@ -335,6 +351,7 @@ def summary(
             "Status": health_of(subject),
             "FailingStreak": health.streak if health is not None and subject.running else 0,
         }
+    _describe(core, subject, shown, version)
     if record.host.annotations:
         shown["HostConfig"]["Annotations"] = record.host.annotations
     if own is not None:

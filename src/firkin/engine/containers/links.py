@@ -179,6 +179,16 @@ def shown(container: model.Container) -> list[str] | None:
     return [f"/{name}:/{container.name}/{alias}" for name, alias in pairs]
 
 
+def aliases(core: engine.Core) -> dict[str, tuple[str, ...]]:
+    """What containers are called by those that link to them, ``/PARENT/ALIAS``, by their ids."""
+    found: dict[str, tuple[str, ...]] = {}
+    for parent in core.containers:
+        for link in children(core, parent) if parent.record.host.links else ():
+            names = (*found.get(link.child.id, ()), f"/{parent.name}/{link.alias}")
+            found[link.child.id] = names
+    return found
+
+
 def ordered(core: engine.Core, containers: Iterable[model.Container]) -> list[model.Container]:
     """``containers`` so that those come first that others need: links, shared namespaces."""
     wanted = {one.id: one for one in containers}

@@ -9,7 +9,7 @@ from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import filters as filtering
 from firkin.engine import rootfs, times
-from firkin.engine.containers import inspect, model, netmode, remove, rows, sizes
+from firkin.engine.containers import inspect, links, model, netmode, remove, rows, sizes
 
 FILTERS = frozenset(
     {
@@ -135,9 +135,12 @@ async def listing(
     if not size:
         return rows.rows(core, chosen, version)
     own = await sizes.written(core, chosen)
+    called = links.aliases(core)
     return [
-        inspect.summary(core, subject, own=own.get(subject.id), version=version)
-        for subject in chosen
+        inspect.summary(
+            core, one, own=own.get(one.id), version=version, aliases=called.get(one.id, ())
+        )
+        for one in chosen
     ]
 
 

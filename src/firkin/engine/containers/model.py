@@ -167,7 +167,7 @@ class Container:
         self.backoff = 0.0
         self.clean_end = False
         self.doomed = 0
-        self.rows: dict[bool, Any] = {}
+        self.rows: dict[int, Any] = {}
         """Belongs to ``firkin.engine.containers.rows``."""
         self.returning = 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Sequence
 
 from firkin import errdefs
 from firkin.engine.containers import idmap, model
@@ -69,7 +70,6 @@ def parse_bind(spec: str, volume_driver: str = "") -> model.MountRecord:
             )
     if record.type == "bind":
         record.source = posixpath.normpath(source)
-        record.propagation = record.propagation or "rprivate"
         record.recursive_ro = "" if record.rw else "try"
     else:
         record.name = source
@@ -120,7 +120,7 @@ def _parse_bind(asked: container.Mount, record: model.MountRecord) -> None:
     if options.propagation and options.propagation not in _PROPAGATIONS:
         raise _bad(asked, f"propagation {options.propagation!r}: use " + ", ".join(_PROPAGATIONS))
     record.source = posixpath.normpath(asked.source)
-    record.propagation = options.propagation or "rprivate"
+    record.propagation = options.propagation
     record.recursive = not options.non_recursive
     if options.id_map:
         record.idmap = idmap.check("" if options.id_map == "caller" else options.id_map)
@@ -130,7 +130,7 @@ def _parse_bind(asked: container.Mount, record: model.MountRecord) -> None:
             raise _bad(asked, "a recursive read-only mode needs ReadOnly")
         if forced and (options.non_recursive or options.read_only_non_recursive):
             raise _bad(asked, "ReadOnlyForceRecursive contradicts the other recursive options")
-        if forced and record.propagation != "rprivate":
+        if forced and record.propagation not in ("", "rprivate"):
             raise _bad(asked, "ReadOnlyForceRecursive needs the propagation rprivate")
     if not record.rw and record.recursive and not options.read_only_non_recursive:
         record.recursive_ro = "force" if forced else "try"
@@ -193,12 +193,32 @@ _PARSERS = {
 }
 
 
+def _propagation(record: model.MountRecord, own: Sequence[str]) -> str:
+    """The propagation of a bind, which must not hold on to what the engine has mounted."""
+    given = record.propagation
+    near = [path for path in own if _within(path, record.source) or _within(record.source, path)]
+    if not near:
+        return given or "rprivate"
+    if given not in ("", "rslave", "rshared"):
+        raise errdefs.InvalidParameter(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when '
+            f"mount source is within the daemon root, daemon root: {near[0]!r}, bind mount source: "
+            f"{record.source!r}, propagation: {given!r}"
+        )
+    return given or "rslave"
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
 def plan(
     config: container.Config,
     host: container.HostConfig,
     inherited: list[model.MountRecord],
+    own: Sequence[str] = (),
 ) -> list[model.MountRecord]:
-    """All mounts of a new container, one for a destination.
+    """All mounts of a new container, one for a destination; ``own`` are the engine's directories.
 
     Raises ``InvalidParameter`` when two are asked for at the same place.
     """
@@ -207,6 +227,8 @@ def plan(
     def add(record: model.MountRecord) -> None:
         if record.destination in found:
             raise errdefs.InvalidParameter(f"Duplicate mount point: {record.destination}")
+        if record.type == "bind":
+            record.propagation = _propagation(record, own)
         found[record.destination] = record
 
     for spec in host.binds or []:

@@ -9,12 +9,12 @@ and is on, and where its mounts come from. Records and endpoints are replaced, n
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from firkin.engine import core as engine
-from firkin.engine.containers import inspect, model
+from firkin.engine.containers import inspect, links, model
 from firkin.types import base, container, network
 
 
@@ -26,6 +26,8 @@ class _Sources(NamedTuple):
     endpoints: tuple[network.Endpoint, ...]
     mounts: tuple[str, ...]
     networks: tuple[tuple[str, str], ...]
+    aliases: tuple[str, ...]
+    manifest: dict[str, Any] | None
 
 
 class Row(NamedTuple):
@@ -41,19 +43,22 @@ def rows(
     core: engine.Core, chosen: list[model.Container], version: tuple[int, int]
 ) -> list[msgspec.Raw]:
     """A row for each container."""
-    modern = version >= (1, 52)
     networks = tuple((driver.stored.name, driver.stored.id) for driver in core.network.every())
-    return [_row(core, subject, modern, version, networks) for subject in chosen]
+    called = links.aliases(core)
+    return [
+        _row(core, subject, version, networks, called.get(subject.id, ())) for subject in chosen
+    ]
 
 
 def _row(
     core: engine.Core,
     subject: model.Container,
-    modern: bool,
     version: tuple[int, int],
     networks: tuple[tuple[str, str], ...],
+    aliases: tuple[str, ...],
 ) -> msgspec.Raw:
     record, state = subject.record, subject.state
+    form = (version >= (1, 48)) + (version >= (1, 52))
     health = state.health
     sources = _Sources(
         subject.name,
@@ -63,13 +68,15 @@ def _row(
         core.network.endpoints(subject.id) if subject.running else (),
         tuple(inspect.source_of(core, one) for one in record.mounts) if record.mounts else (),
         networks,
+        aliases,
+        core.images.manifest_of(record.image_id),
     )
-    known = subject.rows.get(modern)
+    known = subject.rows.get(form)
     if known is None or known.record is not record or known.sources != sources:
-        whole = inspect.summary(core, subject, version=version)
+        whole = inspect.summary(core, subject, version=version, aliases=aliases)
         at = list(whole).index("Status")
         head = base.encode(dict(list(whole.items())[:at]))[:-1] + b',"Status":'
         tail = b"," + base.encode(dict(list(whole.items())[at + 1 :]))[1:]
         kept = sources._replace(wanted=dict(record.networks))
-        known = subject.rows[modern] = Row(record, kept, head, tail)
+        known = subject.rows[form] = Row(record, kept, head, tail)
     return msgspec.Raw(known.head + base.encode(inspect.status_text(subject)) + known.tail)
