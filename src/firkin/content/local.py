@@ -261,7 +261,7 @@ class LocalStore:
     def unfinished(self) -> int:
         places = (self.ingest, self.partial)
         parts = [os.path.join(place, name) for place in places for name in os.listdir(place)]
-        return sum(map(_allocated, (*places, self.blobs, *parts)))
+        return sum(map(_allocated, parts))
 
     def walk(self) -> Iterator[store.Info]:
         for name in sorted(os.listdir(self.blobs)):

@@ -102,11 +102,16 @@ async def measure(core: engine.Core) -> Ledger:
     )
 
 
+_HOLDERS = (
+    ("content", "blobs"), ("content", "blobs", "sha256"), ("content", "ingest"),
+    ("content", "partial"), ("build", "mounts"), ("build", "contexts"),
+)  # fmt: skip
+
+
 def _other(root: str) -> int:
     """The database, the directories that hold everything, and results of builds not yet fetched."""
     places = [root, *(os.path.join(root, name) for name in os.listdir(root))]
-    places += [os.path.join(root, *parts) for parts in (("content", "blobs"), ("build", "mounts"))]
-    places.append(os.path.join(root, "build", "contexts"))
+    places += [os.path.join(root, *parts) for parts in _HOLDERS]
     return treesize.alone(*places) + treesize.measure(os.path.join(root, "build", "outputs")).size
 
 
