@@ -126,3 +126,29 @@ KINDS: dict[str, type[Named]] = {
     "cgroupnsmode": CgroupnsMode, "isolation": Isolation,
 }  # fmt: skip
 """Their names in ``shapes.SCHEMA``; ports are keys of its ``ports[T]``."""
+
+
+class Platform(Named):
+    """What an image was built for: a text to read, an object in JSON."""
+
+    __slots__ = ("parts",)
+    parts: Mapping[str, object]
+
+    def __new__(cls, parts: Mapping[str, object]) -> Platform:
+        words = (parts.get(key) for key in ("os", "architecture", "variant"))
+        made = super().__new__(cls, "/".join(str(word) for word in words if word))
+        made.parts = parts
+        return made
+
+    def as_json(self) -> object:
+        """The object, as the image-spec has it."""
+        return {key: self.parts[key] for key in _OF_PLATFORMS.values() if self.parts.get(key)}
+
+    def field(self, name: str) -> object:
+        return self.parts.get(_OF_PLATFORMS[name]) or ""
+
+
+_OF_PLATFORMS = {
+    "Architecture": "architecture", "OS": "os", "OSVersion": "os.version",
+    "OSFeatures": "os.features", "Variant": "variant",
+}  # fmt: skip

@@ -217,10 +217,10 @@ def _networks(item: Json) -> list[str]:
 
 
 def _platform(item: Json) -> object:
-    platform = (item.get("ImageManifestDescriptor") or {}).get("platform") or {}
-    parts = [platform.get(key) for key in ("os", "architecture", "variant")]
-    if any(parts):
-        return "/".join(part for part in parts if part)
+    if platform := (item.get("ImageManifestDescriptor") or {}).get("platform"):
+        from firkin.cli import named
+
+        return named.Platform(platform)
     from firkin.cli.template import values
 
     return values.NIL
