@@ -109,7 +109,8 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(engine: rig.Engine) -> 
     ):
         with _nothing_changes(engine):
             connection = unixhttp.Connection(engine.socket)
-            connection.request(method, target, body, {"Content-Type": "application/x-tar"})
+            kind = {} if body is None else {"Content-Type": "application/x-tar"}
+            connection.request(method, target, body, kind)
             answer = connection.getresponse()
             message = json.loads(answer.read())["message"]
             connection.close()
