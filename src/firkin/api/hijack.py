@@ -1,6 +1,6 @@
 """Taking over an HTTP connection, as attach and exec do.
 
-The client asks with ``Connection: Upgrade`` and ``Upgrade: tcp`` and gets 101, or asks without and
+The client asks with ``Upgrade: tcp`` and gets 101, or asks without and
 gets 200; from then on the connection carries the process's streams both ways. A client that closes
 its sending side ends the input only (half-close).
 """
@@ -86,8 +86,7 @@ class Connection(asyncio.Protocol):
 
     async def take(self, content_type: str) -> None:
         """Answer the request and take the connection over."""
-        wants_upgrade = "upgrade" in self._request.headers.get("Connection", "").lower()
-        if wants_upgrade:
+        if "Upgrade" in self._request.headers:
             head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
         else:
             head = "HTTP/1.1 200 OK\r\nConnection: close\r\n"

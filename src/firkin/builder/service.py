@@ -289,7 +289,9 @@ class Builder:
         if data is None:
             if tree is None:
                 raise errdefs.InvalidParameter("there is neither a Dockerfile nor a context")
-            data = await asyncio.to_thread(_read, tree.root, wanted.filename)
+            data = tree.dockerfile
+            if data is None:
+                data = await asyncio.to_thread(_read_dockerfile, tree.root, wanted.filename)
         if not data:
             raise errdefs.InvalidParameter(f"the Dockerfile ({wanted.filename}) cannot be empty")
         ignored: ignorefile.Ignore | None = None
@@ -383,6 +385,13 @@ class _Opened:
 
     async def end(self) -> None:
         await self._inner.close()
+
+
+def _read_dockerfile(root: str, filename: str) -> bytes:
+    if filename == "Dockerfile" and not os.path.lexists(os.path.join(root, filename)):
+        with contextlib.suppress(errdefs.InvalidParameter):
+            return _read(root, "dockerfile")
+    return _read(root, filename)
 
 
 def _read(root: str, filename: str, limit: int = parser.MAX_SIZE) -> bytes:

@@ -27,9 +27,9 @@ from firkin.wire import ignorefile
 
 
 class StepFailed(errdefs.InvalidParameter):
-    """A vertex that could not be done; ``code`` is a command's exit status, else 1."""
+    """A vertex that could not be done; ``code`` is a command's exit status, else 0."""
 
-    def __init__(self, vertex: graph.Vertex, message: str, code: int = 1) -> None:
+    def __init__(self, vertex: graph.Vertex, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.vertex = vertex
         self.code = code
@@ -241,7 +241,7 @@ class Solver:
             self._watcher.done(vertex, error=str(error))
             if isinstance(error, StepFailed):
                 raise
-            code = getattr(error, "code", 1)
+            code = getattr(error, "code", 0)
             raise StepFailed(vertex, str(error), code) from error
         self.pin(ref.snapshot)
         self._watcher.done(vertex, why=reason)

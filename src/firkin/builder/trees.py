@@ -63,7 +63,8 @@ class Tree(msgspec.Struct, kw_only=True):
 
     ``owners``: files keep their owners (else they become root's); ``linkable``: files never change
     and are root's, so that copies may be hard links; ``hidden`` decides which paths can't be seen;
-    ``digest`` gives the digest of a regular file by its path below the root, if it is known.
+    ``digest`` gives the digest of a regular file by its path below the root, if it is known;
+    ``dockerfile`` is what stands for a Dockerfile of any name.
     """
 
     root: str
@@ -73,6 +74,7 @@ class Tree(msgspec.Struct, kw_only=True):
     ignore: ignorefile.Ignore | None = None
     digest: Callable[[str], str] | None = None
     commit: str = ""
+    dockerfile: bytes | None = None
 
 
 class Active(msgspec.Struct):

@@ -12,6 +12,7 @@ import msgspec
 from firkin import errdefs, reference
 from firkin.builder import contextstore, request, sources, trees
 from firkin.builder import steps as building
+from firkin.builder.dockerfile import parser
 from firkin.engine import core as engine
 from firkin.remotes import auth
 from firkin.types import container
@@ -114,10 +115,9 @@ class GitContext:
 class UrlContext:
     """A context behind a URL: an archive, or a Dockerfile alone."""
 
-    def __init__(self, core: engine.Core, url: str, filename: str) -> None:
+    def __init__(self, core: engine.Core, url: str) -> None:
         self._core = core
         self._url = url
-        self._filename = filename
         self._inner: contextstore.TarContext | None = None
         self._place: Any = None
 
@@ -127,8 +127,10 @@ class UrlContext:
         path = os.path.join(place, "context")
         await sources.fetch(self._url, path)
         if not building.is_archive(path):
-            os.rename(path, os.path.join(place, "Dockerfile"))
-            return trees.Tree(root=place)
+            alone = os.path.join(place, "Dockerfile")
+            os.rename(path, alone)
+            with open(alone, "rb") as file:
+                return trees.Tree(root=place, dockerfile=file.read(parser.MAX_SIZE + 1))
 
         async def read() -> AsyncIterator[bytes]:
             with open(path, "rb") as file:
@@ -161,7 +163,7 @@ def remote(
             core, given.remote, keep, secrets or request.NoSecrets(), agents or request.NoAgents()
         )
     if sources.is_url(given.remote):
-        return UrlContext(core, given.remote, given.dockerfile)
+        return UrlContext(core, given.remote)
     raise errdefs.InvalidParameter(
         f"cannot get a build context from {given.remote!r}: write an http(s) URL of an archive or "
         "a Git URL"

@@ -6,7 +6,8 @@ import contextlib
 
 from firkin import errdefs
 from firkin.engine import core as engine
-from firkin.engine.containers import emit, model, stop
+from firkin.engine.containers import create, emit, model, stop
+from firkin.images import commit as committing
 from firkin.images import remove as removal
 from firkin.types import container, image
 
@@ -53,6 +54,8 @@ async def commit(
         raise errdefs.Conflict(
             f"You cannot commit container {subject.id} which is {subject.state.status}"
         )
+    own = subject.record.config
+    config = create.merge(config, committing.run_config(own)) if config is not None else own
     parent = subject.record.image_id
     try:
         core.images.resolve(parent)
@@ -62,7 +65,7 @@ async def commit(
         made = await core.images.commit(
             subject.id,
             parent,
-            config or subject.record.config,
+            config,
             author=author,
             comment=comment,
             changes=changes,

@@ -40,14 +40,21 @@ async def remove_orphans(core: engine.Core, known: Collection[str]) -> None:
 
 
 def descendants(core: engine.Core, name: str) -> set[str]:
-    """Ids of the image ``name`` and of all images that contain its layers.
+    """Ids of the image ``name`` and of all images that were built on it: they have its layers and
+    its history, and more.
 
     Raises ``NotFound``.
     """
     base = core.images.resolve(name)
-    layers = base.config.rootfs.diff_ids
+    layers, history = base.config.rootfs.diff_ids, base.config.history
     return {
         image.id
         for image in core.images.catalog.images.values()
-        if image.id == base.id or (layers and image.config.rootfs.diff_ids[: len(layers)] == layers)
+        if image.id == base.id
+        or (
+            layers
+            and image.config.rootfs.diff_ids[: len(layers)] == layers
+            and image.config.history[: len(history)] == history
+            and len(image.config.history) > len(history)
+        )
     }

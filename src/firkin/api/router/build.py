@@ -224,9 +224,10 @@ async def _send(
             raise error
         response = await call.begin(one)
     if error is not None:
-        code, text = status.of(error)
-        code = error.code if isinstance(error, solver.StepFailed) else code
-        detail: dict[str, Any] = {"code": code, "message": text}
+        text = status.of(error)[1]
+        detail: dict[str, Any] = {"message": text}
+        if isinstance(error, solver.StepFailed) and error.code:
+            detail["code"] = error.code
         await response.write(base.encode({"errorDetail": detail, "error": text}) + b"\r\n")
     await response.write_eof()
     return response

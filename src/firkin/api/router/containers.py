@@ -161,7 +161,8 @@ async def rename_container(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/resize")
 async def resize_container(one: call.Call) -> web.StreamResponse:
     """ContainerResize."""
-    await resize.resize(one.core, _subject(one), *size(one))
+    rows, columns = size(one)
+    await resize.resize(one.core, _subject(one), rows, columns)
     return web.Response(status=200)
 
 

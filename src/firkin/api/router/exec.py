@@ -46,7 +46,8 @@ async def start(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/exec/{id}/resize")
 async def resize(one: call.Call) -> web.StreamResponse:
     """ExecResize."""
-    await execs.resize(execs.get(one.core, one.var("id")), *containers.size(one))
+    rows, columns = containers.size(one)
+    await execs.resize(execs.get(one.core, one.var("id")), rows, columns)
     return web.Response(status=200)
 
 

@@ -61,8 +61,19 @@ async def create(
 async def _checked(
     core: engine.Core, request: container.CreateRequest, found: image.Image, name: str
 ) -> tuple[model.Container, list[str]]:
-    config = merge(_config_of(request), found.config.config)
     host = request.host_config
+    published = host.port_bindings or host.publish_all_ports
+    if request.exposed_ports and not published and netmode.shared_with(host.network_mode):
+        raise errdefs.InvalidParameter(
+            "conflicting options: port exposing and the container type network mode: expose the "
+            "ports with the container whose network it is"
+        )
+    for what, mode in (
+        ("network", host.network_mode), ("IPC", host.ipc_mode), ("PID", host.pid_mode),
+    ):  # fmt: skip
+        if name and mode == f"container:{name}":
+            raise errdefs.InvalidParameter(f"cannot join own {what} namespace: {mode}")
+    config = merge(_config_of(request), found.config.config)
     warnings = check(core, config, host)
     args = _arguments(config, request.image)
     inherited = mounts.inherited(_volumes_from(core, host))
@@ -97,7 +108,8 @@ async def _build(
     core.containers.reserve_name(name, container_id)
     undo.callback(core.containers.release_name, name, container_id)
     if not record.config.hostname and not _shares_names(record.host):
-        record.config.hostname = container_id[:12]
+        own = record.host.network_mode != "host"
+        record.config.hostname = container_id[:12] if own else core.host.hostname
     for planned in record.mounts:
         if planned.type != "volume":
             if planned.type == "bind" and planned.shown:

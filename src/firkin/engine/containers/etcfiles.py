@@ -50,7 +50,9 @@ def hosts(
 
 def own_lines(endpoint: network.Endpoint, hostname: str, domainname: str) -> list[str]:
     """The lines of /etc/hosts for a container's own addresses on one network."""
-    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    whole = f"{hostname}.{domainname}" if domainname else hostname
+    short = hostname if domainname else hostname.partition(".")[0]
+    names = f"{whole} {short}" if short != whole else whole
     addresses = (endpoint.ipv4_address, endpoint.ipv6_address)
     return [f"{address}\t{names}\n" for address in addresses if address]
 

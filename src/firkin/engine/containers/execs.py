@@ -153,6 +153,9 @@ def _process(
         base = msgspec.json.decode(file.read())["process"]
     request = session.request
     user = None
+    given = session.container.record.config.env or []
+    if not request.tty and not any(entry.startswith("TERM=") for entry in given):
+        base["env"] = [entry for entry in base["env"] if entry != "TERM=xterm"]  # the terminal's
     if request.user:
         user = rootfiles.user(os.path.join(bundle, "rootfs"), request.user, None)
     return process.exec_process(base, request, user, kernel_caps=specs.kernel_caps(core), size=size)
@@ -281,5 +284,5 @@ def describe(session: sessions.Session) -> dict[str, Any]:
             **({"user": request.user} if request.user else {}),
         },
         "Running": session.running,
-        "Pid": session.pid if session.running else 0,
+        "Pid": session.pid,
     }

@@ -105,7 +105,8 @@ class Health:
         code, output = outcome
         if code is None:
             code = -1
-            output = f"Health check exceeded timeout ({_go_seconds(watch.check.timeout)}): {output}"
+            said = f": {output}" if output else ""
+            output = f"Health check exceeded timeout ({_go_seconds(watch.check.timeout)}){said}"
         found = model.Probe(start=began, end=time.time_ns(), code=code, output=output)
         watch.task = None
         await self._record(core, container, watch, found, up)

@@ -29,11 +29,13 @@ class Link(NamedTuple):
 
 def check(core: engine.Core, host: wire.HostConfig) -> None:
     """Raise ``InvalidParameter`` for links that can't be made."""
-    if host.links and (host.network_mode == "host" or netmode.shared_with(host.network_mode)):
+    if host.links and host.network_mode == "host":
         raise errdefs.InvalidParameter(
             "conflicting options: host type networking can't be used with links. This would result "
             "in undefined behavior: leave --link or --network out"
         )
+    if host.network_mode not in ("", "default", _NETWORK):
+        return  # there they are names, and of containers that may come yet
     for text in host.links or ():
         name, _ = networking.split_link(text)
         child = core.containers.find(name)

@@ -93,7 +93,8 @@ class _Chooser:
             ):
                 return False
         if wanted.has("volume"):
-            used = {m.name for m in record.mounts} | {m.destination for m in record.mounts}
+            used = {m.name or m.source for m in record.mounts}
+            used |= {m.destination for m in record.mounts}
             if not used & set(wanted.get("volume")):
                 return False
         for name in ("publish", "expose"):

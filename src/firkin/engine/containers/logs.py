@@ -40,7 +40,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def check(container: model.Container, options: Options) -> None:
     """Raise ``InvalidParameter`` or ``NotImplemented`` for what can't be read."""
     if not (options.stdout or options.stderr):
-        raise errdefs.InvalidParameter("Bad parameters: you must choose at least one stream")
+        raise errdefs.InvalidParameter(
+            "Bad parameters: you must choose at least one stream: must specify at least one of "
+            "'stdout' or 'stderr'"
+        )
     if not logkeeper.readable(container):
         asked = "--log-driver none"
         if container.record.host.log_config.type != logkeeper.NONE:

@@ -208,7 +208,7 @@ class Container:
         """Raise ``Conflict`` while its processes are frozen."""
         if self.state.status is Status.PAUSED:
             raise errdefs.Conflict(
-                f"Container {self.id} is paused, unpause the container before {what}"
+                f"Container {self.name} is paused, unpause the container before {what}"
             )
 
     def stay_ended(self) -> None:

@@ -25,6 +25,14 @@ _RESTRICTIONS = {
 _IGNORED_MODES = ("z", "Z", "consistent", "cached", "delegated")
 
 
+_OVER_PROC = (
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/net/dev",
+    "/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+    "/proc/sys/crypto/fips_enabled", "/proc/sys/kernel/ns_last_pid",
+)  # fmt: skip
+"""What runc lets be replaced in /proc, for lxcfs and checkpoints."""
+
+
 def _destination(text: str, spec: str) -> str:
     if not text.startswith("/"):
         raise errdefs.InvalidParameter(
@@ -89,7 +97,7 @@ def parse_mount(asked: container.Mount) -> model.MountRecord:
     spec = f"type={asked.type},target={asked.target}"
     if asked.type not in _PARSERS:
         raise errdefs.InvalidParameter(
-            f"invalid mount config: mount type {asked.type!r} unknown: use "
+            f"invalid mount config: mount type unknown: {asked.type!r}: use "
             + ", ".join(sorted(_PARSERS))
         )
     if not asked.target:
@@ -113,6 +121,8 @@ def _bad(asked: container.Mount, why: str) -> errdefs.InvalidParameter:
 
 def _parse_bind(asked: container.Mount, record: model.MountRecord) -> None:
     options = asked.bind_options or container.BindOptions()
+    if not asked.source:
+        raise _bad(asked, "field Source must not be empty")
     if not asked.source.startswith("/"):
         raise _bad(
             asked, f"source {asked.source!r}: invalid mount path: mount path must be absolute"
@@ -193,6 +203,16 @@ _PARSERS = {
 }
 
 
+def _spare_proc(place: str, source: str = "") -> None:
+    """Raise ``InvalidParameter`` for a mount that would hide the kernel's own files in /proc."""
+    if not _within(place, "/proc") or place in _OVER_PROC or place == source == "/proc":
+        return
+    raise errdefs.InvalidParameter(
+        f"cannot mount over {place}: it is inside /proc, where only {', '.join(_OVER_PROC)} may be "
+        "replaced"
+    )
+
+
 def _propagation(record: model.MountRecord, own: Sequence[str]) -> str:
     """The propagation of a bind, which must not hold on to what the engine has mounted."""
     given = record.propagation
@@ -239,6 +259,7 @@ def plan(
         destination = _destination(path, path)
         if destination in found:
             raise errdefs.InvalidParameter(f"Duplicate mount point: {destination}")
+        _spare_proc(destination)
     for record in inherited:
         found.setdefault(record.destination, record)
     taken = {_destination(path, path) for path in host.tmpfs or {}}
@@ -246,6 +267,8 @@ def plan(
         record = parse_bind(path, host.volume_driver)
         if record.destination not in taken:
             found.setdefault(record.destination, record)
+    for record in found.values():
+        _spare_proc(record.destination, record.source)
     return sorted(found.values(), key=lambda m: (m.destination.count("/"), m.destination))
 
 

@@ -67,7 +67,9 @@ def _host_range(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (-1, -1)
     if not 0 <= first <= last <= 65535:
-        raise errdefs.InvalidParameter(f"invalid host port {text!r}: use PORT or PORT-PORT")
+        raise errdefs.InvalidParameter(
+            f'invalid port specification: "{text}": use PORT or PORT-PORT'
+        )
     return first, last
 
 
@@ -119,9 +121,9 @@ def check(config: container.Config, host: container.HostConfig) -> None:
     """Raise ``InvalidParameter`` or ``Conflict`` for words that contradict each other."""
     mode = host.network_mode
     shared = shared_with(mode)
-    if mode.startswith("container:") and not shared:
+    if mode in ("container", "container:"):
         raise errdefs.InvalidParameter(
-            "invalid container format container:<name|id>: a name is missing"
+            "invalid network mode: invalid container format container:<name|id>: a name is missing"
         )
     if shared:
         if config.hostname:
@@ -129,16 +131,25 @@ def check(config: container.Config, host: container.HostConfig) -> None:
                 "conflicting options: hostname and the network mode: the hostname belongs to "
                 f"container {shared}"
             )
+        if host.links:
+            raise errdefs.InvalidParameter(
+                "conflicting options: container type network can't be used with links. This would "
+                "result in undefined behavior: leave --link or --network out"
+            )
         if host.port_bindings or host.publish_all_ports:
             raise errdefs.InvalidParameter(
                 "conflicting options: port publishing and the container type network mode: publish "
                 f"the ports with container {shared}"
             )
-        if host.dns or host.extra_hosts:
-            raise errdefs.InvalidParameter(
-                "conflicting options: dns or custom host-to-IP mapping and the network mode: they "
-                f"belong to container {shared}"
-            )
+        for what, given in (
+            ("dns", host.dns),
+            ("custom host-to-IP mapping", host.extra_hosts),
+        ):
+            if given:
+                raise errdefs.InvalidParameter(
+                    f"conflicting options: {what} and the network mode: give it to container "
+                    f"{shared}"
+                )
         if config.mac_address:
             raise errdefs.InvalidParameter("conflicting options: mac-address and the network mode")
     for port in config.exposed_ports or {}:

@@ -100,6 +100,20 @@ def joined(core: engine.Core, name: str, what: str) -> model.Container:
     return source
 
 
+def network_owner(core: engine.Core, container: model.Container) -> model.Container:
+    """Whose network a container is on, in the end: its own unless it joins another's.
+
+    Raises ``NotFound`` and, for a circle, ``Conflict``.
+    """
+    seen = {container.id}
+    while shared := netmode.shared_with(container.record.host.network_mode):
+        container = core.containers.get(shared)
+        if container.id in seen:
+            raise errdefs.Conflict(f"cannot join own network namespace: {container.name}")
+        seen.add(container.id)
+    return container
+
+
 def _shm_mount(core: engine.Core, container: model.Container) -> list[mount.Mount]:
     mode = container.record.host.ipc_mode
     if mode == "shareable":
@@ -135,8 +149,8 @@ def build(
     config, host = record.config, record.host
     user = rootfiles.user(rootfs, config.user, host.group_add)
     hostname = core.host.hostname if host.uts_mode == "host" else config.hostname
-    if shared := netmode.shared_with(host.network_mode):
-        hostname = core.containers.get(shared).record.config.hostname
+    if netmode.shared_with(host.network_mode):
+        hostname = network_owner(core, container).record.config.hostname
     elif host.network_mode == "host" and not config.hostname:
         hostname = core.host.hostname
     env = [*links.environment(core, container), *(config.env or ())]

@@ -253,8 +253,8 @@ def _etc_files(
     record = container.record
     home = core.home(container.id)
     mode = record.host.network_mode
-    if shared := netmode.shared_with(mode):
-        home = core.home(core.containers.get(shared).id)
+    if netmode.shared_with(mode):
+        home = core.home(specs.network_owner(core, container).id)
     else:
         hostname = record.config.hostname or core.host.hostname
         etcfiles.write(home, "hostname", hostname + "\n")
