@@ -104,6 +104,20 @@ def test_filters_of_ps(engine: Engine, tmp_path: Path) -> None:
     run(engine, "volume", "rm", "named")
 
 
+def test_the_last_of_volumes_from_wins(engine: Engine) -> None:
+    for name in ("data1", "data2"):
+        run(engine, "run", "--name", name, "-v", f"{name}:/data", "busybox", "true")
+    shown = ("inspect", "-f", "{{(index .Mounts 0).Name}}", "app")
+    line = ("create", "--name", "app", "--volumes-from", "data1", "--volumes-from", "data2")
+    run(engine, *line, "busybox")
+    assert run(engine, *shown) == "data2\n"
+    run(engine, "rm", "app")
+    run(engine, *line, "-v", "data1:/data", "busybox")
+    assert run(engine, *shown) == "data1\n"
+    run(engine, "rm", "-v", "app", "data1", "data2")
+    run(engine, "volume", "rm", "data1", "data2")
+
+
 def test_mounts_into_proc(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "uptime").write_text("1.00 2.00\n")
     for place in ("/proc//sys", "/proc/sys/kernel", "/proc/1", "/proc"):

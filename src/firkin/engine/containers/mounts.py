@@ -260,7 +260,8 @@ def plan(
         if destination in found:
             raise errdefs.InvalidParameter(f"Duplicate mount point: {destination}")
         _spare_proc(destination)
-    for record in inherited:
+    last = {record.destination: record for record in inherited}
+    for record in last.values():
         found.setdefault(record.destination, record)
     taken = {_destination(path, path) for path in host.tmpfs or {}}
     for path in config.volumes or {}:
