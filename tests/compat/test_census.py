@@ -211,6 +211,7 @@ def test_what_is_not_there_is_told(engine: Engine) -> None:
         target += "?path=/" if "archive" in target else ""
         target += "?repo=x&tag=y" if "tag" in target else ""
         target += "?name=other" if "rename" in target else ""
+        target += "?h=1&w=1" if "resize" in target else ""
         status, answer = unixhttp.ask(
             engine.socket, method, target, {"Cmd": ["x"], "Container": "nosuch"}
         )

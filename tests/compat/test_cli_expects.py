@@ -160,7 +160,13 @@ def test_an_upgrade_is_taken_by_its_name(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("line", "status"),
-    [("COPY none /", 1), ("ADD none /", 1), ("RUN exit 7", 7), ("RUN nosuch-command", 127)],
+    [
+        ("COPY none /", 1),
+        ("ADD none /", 1),
+        ("RUN exit 7", 7),
+        ("RUN nosuch-command", 127),
+        ("VOLUME $v", 1),
+    ],
 )
 def test_exit_statuses_of_builds(
     engine: Engine, tmp_path: Path, line: str, status: int, monkeypatch: pytest.MonkeyPatch

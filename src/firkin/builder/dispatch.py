@@ -197,7 +197,7 @@ class Dispatch:
             state.run.exposed_ports = known
             said = "map[" + " ".join(f"{port}:{{}}" for port in sorted(ports)) + "]"
         else:
-            if "" in words:
+            if not words or "" in words:
                 raise self._failed(one, "VOLUME specified can not be an empty string")
             state.run.volumes = {**(state.run.volumes or {}), **{path: {} for path in words}}
             said = "[" + " ".join(words) + "]"
