@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,9 +48,20 @@ class Engine:
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while self.run("version", check=False).returncode:
-            assert self.process.poll() is None, (self.directory / "log").read_text()
+            ended = self.process.poll()
+            assert ended is None, (ended, (self.directory / "log").read_text())
             assert time.monotonic() < deadline, "the engine does not answer"
             time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """A copy of the engine's database, which is the engine's alone while it runs."""
+        with tempfile.TemporaryDirectory() as place:
+            for name in ("firkin.db", "firkin.db-wal"):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copy(self.data / name, place)
+            with contextlib.closing(sqlite3.connect(f"{place}/firkin.db")) as copy:
+                yield copy
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Send the engine this signal and wait for its end."""

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from firkin import errdefs
-from firkin.registry import schema
+from firkin.registry import schema, walindex
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -42,6 +42,9 @@ class Database:
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._reader = concurrent.futures.ThreadPoolExecutor(1, "firkin-index-read")
         self._read_connection = self._reader.submit(_connect, path).result()
+        first = functools.partial(self._read_connection.execute, "PRAGMA user_version")
+        self._reader.submit(lambda: first().fetchall()).result()
+        walindex.allocate(path)
         self._writer = threading.Thread(target=self._run, name="firkin-index-write", daemon=True)
         self._writer.start()
 

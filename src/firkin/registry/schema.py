@@ -104,6 +104,8 @@ STEPS: tuple[str, ...] = (
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database to the newest version; refuses one of a newer Firkin with ``System``."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == len(STEPS):
+        return  # without a write, for which a full disk may have no room
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -118,5 +120,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {len(STEPS)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite ends it itself when the disk is full
+            connection.execute("ROLLBACK")
         raise

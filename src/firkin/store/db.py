@@ -10,7 +10,8 @@ is rebuilt at start from what is really there.
 
 A full disk must not keep anyone from stopping and removing what fills it. So the write-ahead log
 has its blocks from the beginning, as many as it needs between two checkpoints, and while no engine
-runs a file beside the database holds their place.
+runs a file beside the database holds their place. The log's index is in memory, since the database
+is this process's alone: as a file that is mapped it could end the process on a full disk (SIGBUS).
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def _connect(path: str) -> sqlite3.Connection:
         os.umask(old)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path + "-reserve")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -61,8 +60,7 @@ def _published(engine: Engine) -> set[str]:
 
 
 def _rows(engine: Engine) -> set[str]:
-    name = f"file:{engine.data}/firkin.db?mode=ro"
-    with contextlib.closing(sqlite3.connect(name, uri=True)) as database:
+    with engine.database() as database:
         return {
             f"{table} {row[0]}"
             for table, column in _KEYS.items()

@@ -6,7 +6,6 @@ import concurrent.futures
 import io
 import os
 import shutil
-import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -66,7 +65,7 @@ def _rootfs(*files: tuple[str, bytes]) -> bytes:
 
 def _directories(engine: rig.Engine, kind: str) -> list[Path]:
     """The directories of the snapshots of a kind."""
-    with sqlite3.connect(f"file:{engine.data}/firkin.db?mode=ro", uri=True) as connection:
+    with engine.database() as connection:
         rows = connection.execute("SELECT dir FROM snapshots WHERE kind = ?", (kind,)).fetchall()
     return [engine.data / "snapshots" / str(row[0]) for row in rows]
 

@@ -27,7 +27,7 @@ async def start(one: call.Call) -> web.StreamResponse:
     """ExecStart."""
     request = await one.json(container.ExecStartRequest, optional=True)
     session = execs.get(one.core, one.var("id"))
-    execs.check_start(session)
+    execs.claim(session)
     if request.detach:
         await execs.start(one.core, session, None, size=request.console_size)
         return web.Response(status=200)

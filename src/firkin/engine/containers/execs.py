@@ -137,12 +137,13 @@ def get(core: engine.Core, exec_id: str) -> sessions.Session:
     return session
 
 
-def check_start(session: sessions.Session) -> None:
-    """Raise ``Conflict`` when the exec can't be started (any more)."""
+def claim(session: sessions.Session) -> None:
+    """Take the exec for a start. Raises ``Conflict`` when it can't be started (any more)."""
     if session.started:
         state = "has already run" if session.exit_code is not None else "is already running"
         raise errdefs.Conflict(f"exec instance {session.id} {state}: create a new one")
     _require_running(session.container)
+    session.started = True
 
 
 def _process(
@@ -169,15 +170,14 @@ async def start(
     size: list[int] | None = None,
     raw: bool = False,
 ) -> None:
-    """Run the exec; with a client, until its session ends, else until the process runs.
+    """Run an exec that was claimed; with a client, until its session ends, else until the process
+    runs.
 
     ``raw`` leaves the client's streams without frames; whether the process has a terminal was said
     when the exec was created, and is another question.
 
     Raises what the runtime says of an unusable command; the exit code is then 126 or 127.
     """
-    check_start(session)
-    session.started = True
     request = session.request
     run: conmon.ConmonExec | None = None
     emit.container(core, session.container, _action("exec_start", request), execID=session.id)
