@@ -138,7 +138,8 @@ def whole(
 ) -> str:
     """One transaction that puts the table in place of whatever it was before.
 
-    ``admin`` are the administrator's rules, lines of nft's language.
+    ``admin`` are the administrator's rules, lines of nft's language. ICMP is written as a number: a
+    minimal host has no /etc/protocols to look its name up in.
     """
     maps: dict[str, list[str]] = {name: [] for name in _MAPS}
     for redirect in redirects:
@@ -245,8 +246,8 @@ table inet {table} {{
         ct status dnat accept
         iifname . oifname @icc accept
         oifname @unprotected accept
-        oifname @routed ip protocol icmp accept
-        oifname @routed6 meta l4proto ipv6-icmp accept
+        oifname @routed ip protocol 1 accept
+        oifname @routed6 meta l4proto 58 accept
         ip daddr . meta l4proto . th dport @opened accept
         ip6 daddr . meta l4proto . th dport @opened6 accept
         drop
