@@ -1,8 +1,8 @@
 """Taking over an HTTP connection, as attach and exec do.
 
-The client asks with ``Upgrade: tcp`` and gets 101, or asks without and
-gets 200; from then on the connection carries the process's streams both ways. A client that closes
-its sending side ends the input only (half-close).
+The client asks with ``Upgrade: tcp`` and gets 101, or asks without and gets 200; from then on the
+connection carries the process's streams both ways. A client that closes its sending side ends the
+input only (half-close).
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ from firkin.builder.dockerfile import errors, instructions, lint, parser
 from firkin.images import platforms
 from firkin.images import service as images
 from firkin.linux import regular, tasks
+from firkin.remotes import failures
 from firkin.wire import ignorefile
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,10 @@ class Builder:
                 await keeper.admit(None)
             return await work
         except errdefs.FirkinError as error:
-            if keeper is not None and (full := _full(error)) is not None:
+            if (
+                keeper is not None
+                and (full := failures.caused(error, errdefs.InsufficientStorage)) is not None
+            ):
                 await keeper.refused(full)
             raise
         finally:
@@ -355,17 +359,6 @@ class Builder:
         ``cachefilter``)."""
         match = cachefilter.parse(filters)
         return prune.usage(self.cache, self._images.catalog, await self.sizes(), match)
-
-
-def _full(error: BaseException | None) -> errdefs.InsufficientStorage | None:
-    """The want of room that an error comes from, if it does."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, errdefs.InsufficientStorage):
-            return error
-        seen.add(id(error))
-        error = error.__cause__
-    return None
 
 
 class _Opened:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import TypeVar
 
 import aiohttp
 import msgspec
 
 from firkin import errdefs
 from firkin.remotes import guard
+
+E = TypeVar("E", bound=BaseException)
 
 _MAX_TEXT = 500
 
@@ -82,7 +85,7 @@ def from_exception(error: BaseException, registry: str, what: str) -> errdefs.Fi
     start = f"{what}: cannot talk to the registry {registry}"
     if isinstance(error, errdefs.FirkinError):
         return error
-    refused = _caused(error, guard.Refused)
+    refused = caused(error, guard.Refused)
     if refused is not None:
         return guard.refusal(registry, str(refused).partition(" ")[0], str(refused))
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -94,7 +97,7 @@ def from_exception(error: BaseException, registry: str, what: str) -> errdefs.Fi
             f"{registry} to insecure-registries in daemon.json"
         )
     # aiohttp's own errors of TLS are an SSLError too, without its members.
-    failed = _caused(getattr(error, "os_error", error), ssl.SSLError)
+    failed = caused(getattr(error, "os_error", error), ssl.SSLError)
     if failed is not None:
         reason = str(getattr(failed, "reason", "") or failed)
         if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
@@ -136,7 +139,7 @@ def from_exception(error: BaseException, registry: str, what: str) -> errdefs.Fi
     raise error
 
 
-def _caused(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+def caused(error: BaseException, kind: type[E]) -> E | None:
     """``error`` or the exception under it that is a ``kind``."""
     seen: set[int] = set()
     at: BaseException | None = error

@@ -112,7 +112,7 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``aliases`` are names beside the container's own; ``links`` maps names that only this container
     sees to other containers' names. ``options`` are the endpoint's driver options. ``ipv6`` False:
-    its kernel shall not know IPv6, so it gets no such address.
+    the container's kernel parameters switch IPv6 off, so it gets no such address.
     """
 
     network: str

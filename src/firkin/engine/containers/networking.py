@@ -150,7 +150,6 @@ def request(
 
 
 _NO_IPV6 = ("net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.default.disable_ipv6")
-_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _NOTHING = container.EndpointSettings()
 
 
@@ -182,15 +181,10 @@ def _endpoint(
         links=links,
         gw_priority=settings.gw_priority,
         options=settings.driver_opts or {},
-        ipv6=has_ipv6(subject.record.host) and not _switched_off(settings.driver_opts or {}),
+        ipv6=has_ipv6(subject.record.host),
     )
 
 
 def has_ipv6(host: container.HostConfig) -> bool:
     """Whether a container's kernel parameters leave it IPv6."""
     return all((host.sysctls or {}).get(name) != "1" for name in _NO_IPV6)
-
-
-def _switched_off(options: dict[str, str]) -> bool:
-    settings = options.get(_SYSCTLS, "").lower().split(",")
-    return "net.ipv6.conf.ifname.disable_ipv6=1" in settings

@@ -45,20 +45,19 @@ def rows(
     """A row for each container."""
     networks = tuple((driver.stored.name, driver.stored.id) for driver in core.network.every())
     called = links.aliases(core)
-    return [
-        _row(core, subject, version, networks, called.get(subject.id, ())) for subject in chosen
-    ]
+    form = (version >= (1, 48)) + (version >= (1, 52))
+    return [_row(core, one, form, version, networks, called.get(one.id, ())) for one in chosen]
 
 
 def _row(
     core: engine.Core,
     subject: model.Container,
+    form: int,
     version: tuple[int, int],
     networks: tuple[tuple[str, str], ...],
     aliases: tuple[str, ...],
 ) -> msgspec.Raw:
     record, state = subject.record, subject.state
-    form = (version >= (1, 48)) + (version >= (1, 52))
     health = state.health
     sources = _Sources(
         subject.name,

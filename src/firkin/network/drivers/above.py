@@ -166,7 +166,7 @@ class AboveDriver:
             fields: dict[str, str | int] = {}
             inside = []
             for version, wanted in ((4, request.ipv4_address), (6, request.ipv6_address)):
-                if space.of(version) and (version == 4 or request.ipv6):
+                if space.of(version) and (version == 4 or shared.has_ipv6(request)):
                     subnet, address = space.allocate(version, wanted)
                     undo.callback(space.release, str(address))
                     inside.append((str(address), subnet.subnet.prefixlen))

@@ -195,8 +195,9 @@ class BridgeDriver:
         if space is None or place is None:
             raise errdefs.Unavailable(f"network {self.stored.name} is not set up")
         mac = ipam.parse_mac(request.mac_address) if request.mac_address else ""
-        versions = [one for one in self._versions() if one == 4 or request.ipv6]
-        if not versions or (request.ipv6_address and not request.ipv6):
+        ipv6 = shared.has_ipv6(request)
+        versions = [one for one in self._versions() if one == 4 or ipv6]
+        if not versions or (request.ipv6_address and not ipv6):
             raise errdefs.InvalidParameter(
                 f"network {self.stored.name} wants an IPv6 address, and the container's kernel "
                 "parameters switch IPv6 off (disable_ipv6)"

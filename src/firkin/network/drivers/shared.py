@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from firkin import errdefs
@@ -19,6 +19,7 @@ from firkin.types import network as types
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_NO_IPV6 = "net.ipv6.conf.IFNAME.disable_ipv6"
 
 _ENDPOINT = "com.docker.network.endpoint."
 
@@ -87,8 +88,24 @@ def interface(
         bridge_options.check_interface(name, "a container's interface")
     else:
         name = place.free_name(prefix)
-    sysctls = {}
-    for setting in request.options.get(_ENDPOINT + "sysctls", "").split(","):
+    return name, sysctls(request.options)
+
+
+def has_ipv6(request: types.EndpointRequest) -> bool:
+    """Whether the endpoint's kernel parameters leave it IPv6, and the container's.
+
+    Raises as :func:`sysctls`.
+    """
+    return request.ipv6 and sysctls(request.options).get(_NO_IPV6) != "1"
+
+
+def sysctls(options: Mapping[str, str]) -> dict[str, str]:
+    """An endpoint's kernel parameters, in which IFNAME stands for its interface.
+
+    Raises ``InvalidParameter``.
+    """
+    found = {}
+    for setting in options.get(_ENDPOINT + "sysctls", "").split(","):
         if not setting:
             continue
         key, equals, value = setting.partition("=")
@@ -100,8 +117,8 @@ def interface(
             )
         if not all(part and "/" not in part and part not in (".", "..") for part in parts):
             raise errdefs.InvalidParameter(f"invalid endpoint sysctl {setting!r}")
-        sysctls[".".join(parts)] = value
-    return name, sysctls
+        found[".".join(parts)] = value
+    return found
 
 
 def shown_ipam(stored: store.StoredNetwork) -> types.IPAM:
