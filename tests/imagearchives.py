@@ -90,19 +90,19 @@ def leftovers(images: service.ImageService) -> list[str]:
 
 
 class Home:
-    """A directory that services are opened on, one after another."""
+    """A directory that services are opened on, one after another: a database has one owner."""
 
     def __init__(self, path: Path, driver: str) -> None:
         self.path = path
         self.driver = driver
         self.events: list[tuple[str, str, dict[str, str]]] = []
-        self._open: list[db.Database] = []
+        self._open: db.Database | None = None
 
     async def open(
         self, settings: config_.Settings | None = None, **limits: int
     ) -> service.ImageService:
-        database = db.Database.open(str(self.path / "db"))
-        self._open.append(database)
+        self.close()
+        database = self._open = db.Database.open(str(self.path / "db"))
         return await service.ImageService.open(
             str(self.path),
             database,
@@ -113,5 +113,6 @@ class Home:
         )
 
     def close(self) -> None:
-        for database in self._open:
-            database.close()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
