@@ -36,13 +36,15 @@ class View(msgspec.Struct, frozen=True, omit_defaults=True):
     """The files that an operation sees.
 
     Either those of a mount namespace (``namespace``, a descriptor of it), or the tree at the host's
-    path ``root`` with ``mounts`` in it, all of it read-only with ``readonly``.
+    path ``root`` with ``mounts`` in it, all of it read-only with ``readonly``. The directory
+    ``workdir`` is made in such a tree where it is missing.
     """
 
     namespace: int = -1
     root: str = ""
     mounts: Sequence[Place] = ()
     readonly: bool = False
+    workdir: str = ""
 
 
 class Stat(msgspec.Struct, frozen=True):

@@ -72,6 +72,8 @@ def assemble(spec: dict[str, Any]) -> None:
     for wanted in spec.get("mounts", ()):
         _mount(root, wanted)
     os.chdir(root)
+    if spec.get("workdir"):
+        _make_directory(spec["workdir"])
     if spec.get("readonly"):
         top = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         syscalls.mount_setattr(top, syscalls.MOUNT_ATTR_RDONLY)
@@ -96,6 +98,14 @@ def _mount(root: str, wanted: dict[str, Any]) -> None:
     finally:
         os.close(tree)
         os.close(top)
+
+
+def _make_directory(path: str) -> None:
+    """Make what the container's start would make; where it can't be, the start will say so."""
+    top = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError, Refused):
+        os.close(make_place(top, path, is_directory=True))
+    os.close(top)
 
 
 def make_place(root: int, path: str, *, is_directory: bool) -> int:

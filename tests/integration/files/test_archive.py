@@ -204,6 +204,25 @@ def test_copy_uid_gid_gives_the_files_to_the_user_of_the_container(engine: rig.E
     assert (found.uid, found.gid) == (65534, 65534)
 
 
+def test_the_working_directory_is_there_before_the_first_start(engine: rig.Engine) -> None:
+    engine.run("create", "--name", "box", "-w", "/app/sub", "busybox", "ls")
+    assert tars.head(engine, "box", "/app/sub")[1]["mode"] == 1 << 31 | 0o755
+    assert tars.put(engine, "box", "/app/sub", tars.archive(tars.entry("in", b"x")))[0] == 200
+    assert engine.out("start", "-a", "box") == "in"
+    engine.run("create", "--name", "fixed", "--read-only", "-w", "/app", "busybox")
+    assert tars.head(engine, "fixed", "/app")[0] == 200
+
+
+def test_files_of_etc_outlive_the_run(engine: rig.Engine, container: str) -> None:
+    """Those that the engine binds into a container are found there when it has ended too."""
+    status, _, _, contents = tars.get(engine, container, "/etc/hostname")
+    assert status == 200
+    hostname = engine.out("inspect", "-f", "{{.Config.Hostname}}", "box")
+    assert contents["hostname"].decode() == hostname + "\n"
+    _, _, _, contents = tars.get(engine, container, "/etc")
+    assert b"localhost" in contents["etc/hosts"]
+
+
 def test_tmpfs_and_nested_mounts_of_a_running_container(engine: rig.Engine) -> None:
     engine.run("run", "-d", "--name", "box", "--tmpfs", "/t", "busybox", "sleep", "999")
     assert tars.put(engine, "box", "/t", tars.archive(tars.entry("x", b"in memory")))[0] == 200

@@ -18,6 +18,8 @@ from firkin.types import container, network
 _LARGEST = 1 << 20
 """Characters: what a container writes is read into the engine's memory."""
 
+NAMES = ("hostname", "hosts", "resolv.conf")
+
 RESOLVER = "127.0.0.11"
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
 _HOSTS = "127.0.0.1\tlocalhost\n"

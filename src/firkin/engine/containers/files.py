@@ -129,7 +129,7 @@ def _write(
 async def export(core: engine.Core, container: model.Container) -> AsyncGenerator[bytes, None]:
     """The whole root file system, without what is mounted in it. The first piece is empty."""
     async with views.root(core, container) as place:
-        view = process.View(root=place, readonly=True)
+        view = process.View(root=place, readonly=True, workdir=views.workdir(container))
         worker = await asyncio.to_thread(process.Worker, view, process.Request("export"))
         try:
             await asyncio.to_thread(worker.answer)

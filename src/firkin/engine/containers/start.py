@@ -282,7 +282,7 @@ def _etc_files(
             source=os.path.join(home, name),
             options=("rbind", "rprivate", writable),
         )
-        for name in ("hostname", "hosts", "resolv.conf")
+        for name in etcfiles.NAMES
     ]
 
 

@@ -13,12 +13,12 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from firkin import errdefs
 from firkin.engine import core as engine
 from firkin.engine import rootfs
-from firkin.engine.containers import model, sources
+from firkin.engine.containers import etcfiles, model, sources, specs
 from firkin.files import process
 from firkin.linux import mount as kernel
 from firkin.linux import pidfd
@@ -114,6 +114,34 @@ async def whole(core: engine.Core, container: model.Container) -> AsyncIterator[
             for m in container.record.mounts
             if m.destination in found
         ]
+        mounts += await asyncio.to_thread(_etc_files, core, container, set(found))
         yield process.View(
-            root=place, mounts=mounts, readonly=container.record.host.readonly_rootfs
+            root=place,
+            mounts=mounts,
+            readonly=container.record.host.readonly_rootfs,
+            workdir=workdir(container),
         )
+
+
+def workdir(container: model.Container) -> str:
+    """The directory that a container is to have before its first start, which makes it."""
+    fresh = container.state.status is model.Status.CREATED
+    return container.record.config.working_dir if fresh else ""
+
+
+def _etc_files(
+    core: engine.Core, container: model.Container, taken: Collection[str]
+) -> list[process.Place]:
+    """The files of /etc that its last start has bound into it, but where it mounts its own."""
+    if not container.state.started_at:
+        return []
+    try:
+        home = core.home(specs.network_owner(core, container).id)
+    except errdefs.FirkinError:
+        return []  # the container that it shares them with is gone
+    return [
+        process.Place(source, destination, not container.record.host.readonly_rootfs)
+        for name in etcfiles.NAMES
+        if (destination := f"/etc/{name}") not in taken
+        and os.path.exists(source := os.path.join(home, name))
+    ]
