@@ -53,9 +53,9 @@ class Executor:
         """See ``Executor.permit``."""
 
         def work() -> None:
-            known = cdi.known(self._core.config.cdi_directories)
+            known = cdi.Known(self._core.config.cdi_directories)
             for name, _ in devices:
-                _permit(name, cdi.find(name, known), allowed)
+                _permit(name, known.find(name), allowed)
 
         await asyncio.to_thread(work)
 
@@ -170,14 +170,11 @@ def _devices(core: engine.Core, step: executor.Step) -> tuple[list[cdi.Device], 
 
     Blocks. Raises ``InvalidParameter``.
     """
-    directories = core.config.cdi_directories
-    known = cdi.known(directories)
+    known = cdi.Known(core.config.cdi_directories)
     found: list[cdi.Device] = []
     missing: list[str] = []
     for name, required in step.devices:
-        chosen = cdi.find(name, known)
-        if not chosen and required:
-            raise cdi.absent(name, known, directories)
+        chosen = known.need(name) if required else known.find(name)
         if not chosen:
             missing.append(name)
         _permit(name, chosen, step.allowed)

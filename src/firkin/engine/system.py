@@ -167,7 +167,7 @@ def filesystem_of(path: str) -> str:
 
 def _devices(directories: Sequence[str]) -> list[dict[str, str]]:
     with contextlib.suppress(errdefs.System):
-        return [{"Source": "cdi", "ID": name} for name in sorted(cdi.known(directories))]
+        return [{"Source": "cdi", "ID": name} for name in sorted(cdi.Known(directories).devices)]
     return []
 
 

@@ -96,21 +96,6 @@ class Device(msgspec.Struct, frozen=True):
     source: str
 
 
-def known(directories: Sequence[str] = DIRECTORIES) -> dict[str, Device]:
-    """All devices by their names. Raises ``System`` for a file that can't be read."""
-    found: dict[str, Device] = {}
-    for directory in directories:
-        try:
-            names = sorted(os.listdir(directory))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for name in names:
-            if name.endswith((".json", ".yaml", ".yml")):
-                for device in _devices(os.path.join(directory, name)):
-                    found[device.name] = device
-    return found
-
-
 def _devices(path: str) -> list[Device]:
     try:
         with open(path, "rb") as file:
@@ -143,82 +128,91 @@ def _true(value: object) -> bool:
     return str(value).lower() in ("true", "1")
 
 
-def find(wanted: str, devices: dict[str, Device]) -> list[Device]:
-    """What a name means: ``KIND=NAME``, ``KIND`` (the first), ``KIND=*`` (all), or a class."""
-    kind, equals, name = wanted.partition("=")
-    of_kind = [one for one in devices.values() if one.kind == kind]
-    if equals and name == "*":
-        return of_kind
-    if equals:
-        return [devices[wanted]] if wanted in devices else []
-    return of_kind[:1] or [one for one in devices.values() if one.classes == wanted]
+class Known:
+    """The devices of this host: those that the files in ``directories`` describe now."""
 
+    def __init__(self, directories: Sequence[str] = DIRECTORIES) -> None:
+        """Read the files. Raises ``System`` for one that can't be read."""
+        self._directories = directories
+        self.devices: dict[str, Device] = {}
+        for directory in directories:
+            try:
+                names = sorted(os.listdir(directory))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for name in names:
+                if name.endswith((".json", ".yaml", ".yml")):
+                    for device in _devices(os.path.join(directory, name)):
+                        self.devices[device.name] = device
 
-def named(
-    names: Iterable[str], devices: dict[str, Device], directories: Sequence[str] = DIRECTORIES
-) -> list[Device]:
-    """The devices of these names, all of which are needed. Raises ``InvalidParameter``."""
-    found: list[Device] = []
-    for name in names:
-        chosen = find(name, devices)
-        if not chosen:
-            raise absent(name, devices, directories)
-        found += chosen
-    return found
+    def find(self, wanted: str) -> list[Device]:
+        """What a name means: ``KIND=NAME``, ``KIND`` (the first), ``KIND=*`` (all), or a class."""
+        kind, equals, name = wanted.partition("=")
+        of_kind = [one for one in self.devices.values() if one.kind == kind]
+        if equals and name == "*":
+            return of_kind
+        if equals:
+            return [self.devices[wanted]] if wanted in self.devices else []
+        return of_kind[:1] or [one for one in self.devices.values() if one.classes == wanted]
 
+    def need(self, wanted: str) -> list[Device]:
+        """The same. Raises ``InvalidParameter`` when that is none."""
+        if found := self.find(wanted):
+            return found
+        have = (
+            f"there are {', '.join(sorted(self.devices))[:500]}"
+            if self.devices
+            else "there are none"
+        )
+        raise errdefs.InvalidParameter(
+            f"CDI device injection failed: unresolvable CDI devices {wanted[:200]}: {have} "
+            f"(specifications are looked for in {' and '.join(self._directories)})"
+        )
 
-def requested(
-    requests: Iterable[container.DeviceRequest], directories: Sequence[str] = DIRECTORIES
-) -> list[Device]:
-    """The devices of a HostConfig's DeviceRequests: CDI names, and GPUs by number or id (--gpus).
+    def requested(self, requests: Iterable[container.DeviceRequest]) -> list[Device]:
+        """The devices of a HostConfig's DeviceRequests: CDI names, and GPUs by number or id
+        (--gpus).
 
-    Raises ``InvalidParameter`` for a device that is not there, ``System`` where no vendor has what
-    is asked for.
-    """
-    devices = known(directories)
-    names = [name for one in requests for name in _names(one, devices.values(), directories)]
-    return named(names, devices, directories)
-
-
-def _names(
-    request: container.DeviceRequest, devices: Iterable[Device], directories: Sequence[str]
-) -> list[str]:
-    if request.driver == "cdi":
-        return request.device_ids or []
-    kinds = [_GPUS[request.driver]] if request.driver in _GPUS else list(_GPUS.values())
-    asked = [wanted for wanted in request.capabilities or [] if "gpu" in wanted]
-    for kind in kinds if asked and request.driver in ("", *_GPUS) else ():
-        names = [one.name.partition("=")[2] for one in devices if one.kind == kind]
-        if not names:
-            continue
-        chosen = request.device_ids or (
-            ["all"] if request.count < 0 and "all" in names
-            else sorted((one for one in names if one.isdigit()), key=int)
-        )  # fmt: skip
-        if request.count > len(chosen):
-            raise errdefs.InvalidParameter(
-                f"--gpus: {request.count} were asked for, and {kind} has {len(chosen)}"
-            )
+        Raises ``InvalidParameter`` for a device that is not there, ``System`` where no vendor has
+        what is asked for.
+        """
         return [
-            f"{kind}={one}" for one in (chosen[: request.count] if request.count > 0 else chosen)
+            device
+            for request in requests
+            for name in self._names(request)
+            for device in self.need(name)
         ]
-    shown = " ".join(f"[{' '.join(wanted)}]" for wanted in request.capabilities or [])
-    raise errdefs.System(
-        f'could not select device driver "{request.driver[:40]}" with capabilities: '
-        f"[{shown[:200]}]: no CDI specification in {' or '.join(directories)} has such devices "
-        "(`nvidia-ctk cdi generate` writes NVIDIA's)"
-    )
+
+    def _names(self, request: container.DeviceRequest) -> list[str]:
+        if request.driver == "cdi":
+            return request.device_ids or []
+        kinds = [_GPUS[request.driver]] if request.driver in _GPUS else list(_GPUS.values())
+        asked = [wanted for wanted in request.capabilities or [] if "gpu" in wanted]
+        for kind in kinds if asked and request.driver in ("", *_GPUS) else ():
+            names = [
+                one.name.partition("=")[2] for one in self.devices.values() if one.kind == kind
+            ]
+            if names:
+                return [f"{kind}={one}" for one in _chosen(request, kind, names)]
+        shown = " ".join(f"[{' '.join(wanted)}]" for wanted in request.capabilities or [])
+        raise errdefs.System(
+            f'could not select device driver "{request.driver[:40]}" with capabilities: '
+            f"[{shown[:200]}]: no CDI specification in {' or '.join(self._directories)} has such "
+            "devices (`nvidia-ctk cdi generate` writes NVIDIA's)"
+        )
 
 
-def absent(
-    name: str, devices: dict[str, Device], directories: Sequence[str] = DIRECTORIES
-) -> errdefs.InvalidParameter:
-    """The error for a device that is not there."""
-    have = f"there are {', '.join(sorted(devices))[:500]}" if devices else "there are none"
-    return errdefs.InvalidParameter(
-        f"CDI device injection failed: unresolvable CDI devices {name[:200]}: {have} "
-        f"(specifications are looked for in {' and '.join(directories)})"
-    )
+def _chosen(request: container.DeviceRequest, kind: str, names: list[str]) -> list[str]:
+    """Which of a vendor's GPUs are meant: those of the request, or as many as it counts."""
+    chosen = request.device_ids or (
+        ["all"] if request.count < 0 and "all" in names
+        else sorted((one for one in names if one.isdigit()), key=int)
+    )  # fmt: skip
+    if request.count > len(chosen):
+        raise errdefs.InvalidParameter(
+            f"--gpus: {request.count} were asked for, and {kind} has {len(chosen)}"
+        )
+    return chosen[: request.count] if request.count > 0 else chosen
 
 
 def apply(document: dict[str, Any], devices: Iterable[Device]) -> None:

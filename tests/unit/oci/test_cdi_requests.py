@@ -40,7 +40,7 @@ def nvidia(tmp_path: Path) -> list[str]:
     ],
 )
 def test_what_is_meant(nvidia: list[str], asked: container.DeviceRequest, names: list[str]) -> None:
-    assert [one.name for one in cdi.requested([asked], nvidia)] == [
+    assert [one.name for one in cdi.Known(nvidia).requested([asked])] == [
         f"nvidia.com/gpu={n}" for n in names
     ]
 
@@ -57,4 +57,4 @@ def test_what_is_meant(nvidia: list[str], asked: container.DeviceRequest, names:
 )
 def test_what_is_not_there(nvidia: list[str], asked: container.DeviceRequest, said: str) -> None:
     with pytest.raises(errdefs.FirkinError, match=said):
-        cdi.requested([asked], nvidia)
+        cdi.Known(nvidia).requested([asked])

@@ -189,8 +189,8 @@ def build(
         )
     )
     if host.device_requests:
-        asked = cdi.requested(host.device_requests, core.config.cdi_directories)
-        cdi.apply(document, asked)
+        known = cdi.Known(core.config.cdi_directories)
+        cdi.apply(document, known.requested(host.device_requests))
     if core.cgroup_driver == cgroupdriver.SYSTEMD:
         name, value = cgroupdriver.SUBGROUP
         document.setdefault("annotations", {})[name] = value
