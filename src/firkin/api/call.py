@@ -98,19 +98,26 @@ class Call:
         self._body = bytes(data)
         return self._body
 
-    async def json(self, kind: type[T], *, optional: bool = False) -> T:
-        """The body as a wire type. Raises ``InvalidParameter``."""
+    async def json(self, kind: type[T]) -> T:
+        """The body as a wire type. Raises ``InvalidParameter``, also when there is none."""
+        data = await self._json()
+        if not data:
+            raise errdefs.InvalidParameter("invalid JSON: EOF: got EOF while reading request body")
+        return base.decode(kind, data)
+
+    async def json_if_any(self, kind: type[T]) -> T | None:
+        """The same where the body may be left out or be null."""
+        data = await self._json()
+        return base.decode(kind, data) if data not in (b"", b"null") else None
+
+    async def _json(self) -> bytes:
         data = await self.body()
         declared = self.request.headers.get("Content-Type", "")
         if (data or declared) and self.request.content_type.lower() != "application/json":
             raise errdefs.InvalidParameter(
                 f"unsupported Content-Type header ({declared[:80]}): must be 'application/json'"
             )
-        if optional and data.strip() in (b"", b"null"):
-            return base.convert(kind, {})
-        if not data.strip():
-            raise errdefs.InvalidParameter("invalid JSON: EOF: got EOF while reading request body")
-        return base.decode(kind, data)
+        return data.strip()
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body piece by piece."""

@@ -25,7 +25,7 @@ async def create(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/exec/{id}/start", stream=True)
 async def start(one: call.Call) -> web.StreamResponse:
     """ExecStart."""
-    request = await one.json(container.ExecStartRequest, optional=True)
+    request = await one.json_if_any(container.ExecStartRequest) or container.ExecStartRequest()
     session = execs.get(one.core, one.var("id"))
     execs.claim(session)
     if request.detach:

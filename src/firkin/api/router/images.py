@@ -211,13 +211,12 @@ async def remove_image(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/commit")
 async def commit(one: call.Call) -> web.StreamResponse:
     """ImageCommit."""
-    given = await one.body()
-    config = await one.json(container.Config, optional=True)
+    config = await one.json_if_any(container.Config)
     subject = one.core.containers.get(one.text("container"))
     made = await engine.commit(
         one.core,
         subject,
-        config if given.strip() not in (b"", b"null") else None,
+        config,
         repository=one.text("repo"),
         tag=one.text("tag"),
         comment=one.text("comment"),

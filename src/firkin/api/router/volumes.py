@@ -23,7 +23,7 @@ async def listing(one: call.Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/volumes/create")
 async def create(one: call.Call) -> web.StreamResponse:
     """VolumeCreate."""
-    request = await one.json(volume.CreateRequest, optional=True)
+    request = await one.json_if_any(volume.CreateRequest) or volume.CreateRequest()
     return call.reply(await volumes.create(one.core, request), 201)
 
 
