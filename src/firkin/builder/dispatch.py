@@ -10,9 +10,8 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.builder import graph, request, sources
-from firkin.builder.dockerfile import errors, instructions, mounts, parser
-from firkin.builder.dockerfile.words import exposed, stop_signal
 from firkin.builder.stages import Line, State, shown
+from firkin.dockerfile import errors, instructions, mounts, parser, runconfig
 from firkin.images import platforms
 from firkin.types import forms, shell
 from firkin.types import image as types
@@ -154,32 +153,15 @@ class Dispatch:
             for key, value in one.pairs
         ]
         said = " ".join(f"{key}={value}" for key, value in found)
-        if one.node.keyword == "ENV":
-            env = state.env
-            for key, value in found:
-                env[key] = value
-            state.run.env = [f"{key}={value}" for key, value in env.items()]
-        else:
-            state.run.labels = {**(state.run.labels or {}), **dict(found)}
+        runconfig.set_pairs(state.run, one.node.keyword, found)
         state.lines.append(Line(f"{one.node.keyword} {said}"))
-
-    def _shell(self, state: State) -> list[str]:
-        return state.run.shell or ["/bin/sh", "-c"]
 
     def _command(self, state: State, one: instructions.Command) -> None:
         keyword = one.node.keyword
-        words = one.args if one.args is not None else [*self._shell(state), one.shell]
-        said = "[" + " ".join(f'"{word}"' for word in words) + "]"
-        if keyword == "SHELL":
-            state.run.shell = words
-            said = "[" + " ".join(words) + "]"
-        elif keyword == "CMD":
-            state.run.cmd = words or None
-            state.command_set = True
-        else:
-            state.run.entrypoint = words or None
-            if not state.command_set:
-                state.run.cmd = None
+        words = runconfig.set_command(state.run, one, keep_cmd=state.command_set)
+        state.command_set = state.command_set or keyword == "CMD"
+        quote = "" if keyword == "SHELL" else '"'
+        said = "[" + " ".join(f"{quote}{word}{quote}" for word in words) + "]"
         state.lines.append(Line(f"{keyword} {said}"))
 
     def _words(self, state: State, one: instructions.Words) -> None:
@@ -188,20 +170,16 @@ class Dispatch:
         for word in one.words:
             words += [self._word(word, variables, one)] if one.exact else self._many(
                 word, variables, one)  # fmt: skip
-        if one.node.keyword == "EXPOSE":
-            try:
-                ports = exposed(words)
-            except ValueError as error:
-                raise self._failed(one, str(error)) from error
-            known = {**(state.run.exposed_ports or {}), **{port: {} for port in ports}}
-            state.run.exposed_ports = known
-            said = "map[" + " ".join(f"{port}:{{}}" for port in sorted(ports)) + "]"
+        keyword = one.node.keyword
+        try:
+            added = runconfig.add_words(state.run, keyword, words)
+        except ValueError as error:
+            raise self._failed(one, str(error)) from error
+        if keyword == "EXPOSE":
+            said = "map[" + " ".join(f"{port}:{{}}" for port in sorted(added)) + "]"
         else:
-            if not words or "" in words:
-                raise self._failed(one, "VOLUME specified can not be an empty string")
-            state.run.volumes = {**(state.run.volumes or {}), **{path: {} for path in words}}
-            said = "[" + " ".join(words) + "]"
-        state.lines.append(Line(f"{one.node.keyword} {said}"))
+            said = "[" + " ".join(added) + "]"
+        state.lines.append(Line(f"{keyword} {said}"))
 
     def _text(
         self, state: State, stage: instructions.Stage, one: instructions.Text, name: str,
@@ -213,31 +191,23 @@ class Dispatch:
             state.lines.append(Line(f"MAINTAINER {one.value}", author=one.value))
             return
         value = self._word(one.value, state.variables(), one)
-        if keyword == "USER":
-            state.run.user = value
-            state.lines.append(Line(f"USER {value}"))
-        elif keyword == "STOPSIGNAL":
-            try:
-                state.run.stop_signal = stop_signal(value)
-            except ValueError as error:
-                raise self._failed(one, str(error)) from error
-            state.lines.append(Line(f"STOPSIGNAL {value}"))
-        else:
-            if not posixpath.isabs(value) and not state.run.working_dir:
-                self._warn(
-                    "WorkdirRelativePath",
-                    f"Relative workdir {value!r} can have unexpected results if the base image "
-                    "changes", one.node.first,
-                )  # fmt: skip
-            path = posixpath.normpath(posixpath.join("/", state.run.working_dir or "/", value))
-            path = "/" + path.lstrip("/")
-            state.run.working_dir = path
-            vertex = state.vertex
-            if path != "/":
-                op = graph.Directory(path=path)
-                vertex = self._vertex(op, (state.vertex,), name, stage, one, number)
-                state.vertex = vertex
-            state.lines.append(Line(f"WORKDIR {value}", vertex if path != "/" else None))
+        relative = not posixpath.isabs(value) and not state.run.working_dir
+        if keyword == "WORKDIR" and relative:
+            self._warn(
+                "WorkdirRelativePath",
+                f"Relative workdir {value!r} can have unexpected results if the base image "
+                "changes", one.node.first,
+            )  # fmt: skip
+        try:
+            runconfig.set_text(state.run, keyword, value)
+        except ValueError as error:
+            raise self._failed(one, str(error)) from error
+        vertex = None
+        if keyword == "WORKDIR" and state.run.working_dir != "/":
+            op = graph.Directory(path=state.run.working_dir)
+            vertex = self._vertex(op, (state.vertex,), name, stage, one, number)
+            state.vertex = vertex
+        state.lines.append(Line(f"{keyword} {value}", vertex))
 
     async def _run(
         self, state: State, stage: instructions.Stage, one: instructions.Run, name: str,
@@ -248,7 +218,7 @@ class Dispatch:
         for at, item in enumerate(one.mounts):
             found.append(await self._mount(state, stage, one, item, inputs, at))
         text = _script(one)
-        words = one.args if one.args is not None else [*self._shell(state), text]
+        words = one.args if one.args is not None else runconfig.shell_words(state.run, text)
         env = state.env
         given = {n: v for n, v in state.args.items() if n not in env and n not in PROXIES}
         hidden = [f"{n}={v}" for n, v in self._wanted.args.items() if n in PROXIES and n not in env]

@@ -19,8 +19,8 @@ import msgspec
 
 from firkin import errdefs, reference
 from firkin.builder import dispatch, graph, progress, request
-from firkin.builder.dockerfile import errors, instructions
 from firkin.builder.stages import Built, Line, State, copied, shown
+from firkin.dockerfile import errors, instructions
 from firkin.images import platforms
 from firkin.linux import tasks
 from firkin.types import image as types

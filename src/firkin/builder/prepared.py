@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from firkin import errdefs
 from firkin.builder import plan, request, solver, stages
-from firkin.builder.dockerfile import lint
+from firkin.dockerfile import lint
 from firkin.types import image as types
 
 

@@ -30,7 +30,7 @@ from firkin.builder import (
     stages,
     trees,
 )
-from firkin.builder.dockerfile import lint
+from firkin.dockerfile import lint
 from firkin.images import packing, platforms
 from firkin.images import service as images
 from firkin.types import image as types

@@ -47,7 +47,7 @@ from firkin.builder import (
     steps,
     trees,
 )
-from firkin.builder.dockerfile import errors, instructions, lint, parser
+from firkin.dockerfile import errors, instructions, lint, parser
 from firkin.images import platforms
 from firkin.images import service as images
 from firkin.linux import regular, tasks

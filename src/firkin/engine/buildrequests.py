@@ -12,7 +12,7 @@ import msgspec
 from firkin import errdefs, reference
 from firkin.builder import contextstore, request, sources, trees
 from firkin.builder import steps as building
-from firkin.builder.dockerfile import parser
+from firkin.dockerfile import parser
 from firkin.engine import core as engine
 from firkin.remotes import auth
 from firkin.types import container

@@ -29,7 +29,7 @@ def test_each_instruction() -> None:
     )
     assert config.cmd == ["a", "b c"]
     assert config.entrypoint == ["/bin/sh", "-c", "run it"]
-    assert config.env == ["A=1", "B=3", "C=x y", "D=some text"]
+    assert config.env == ["A=1", "B=3", "C=x y", "D=some  text"]
     assert set(config.exposed_ports or {}) == {"80/tcp", "443/udp", "8000/tcp", "8001/tcp"}
     assert config.labels == {"k": "v w", "e": ""}
     assert config.user == "1000:1000"
@@ -51,6 +51,16 @@ def test_each_instruction() -> None:
 def test_refuses_and_quotes(line: str) -> None:
     with pytest.raises(errdefs.InvalidParameter, match="cannot apply the change"):
         applied(line)
+
+
+def test_an_entry_point_takes_the_command_away_unless_that_is_changed_too() -> None:
+    config = types.RunConfig(cmd=["old"])
+    changes.apply(config, ["USER root", ""])
+    assert config.cmd == ["old"]
+    changes.apply(config, ['ENTRYPOINT ["/app"]'])
+    assert (config.entrypoint, config.cmd) == (["/app"], None)
+    changes.apply(config, ['CMD ["a"]', 'ENTRYPOINT ["/app"]'])
+    assert config.cmd == ["a"]
 
 
 def test_words() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from firkin.builder.dockerfile import errors, instructions
+from firkin.dockerfile import errors, instructions
 from firkin.types import shell
 from firkin.wire import ignorefile
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from firkin.builder.dockerfile import errors, mounts, parser
+from firkin.dockerfile import errors, mounts, parser
 from firkin.types import container, forms, shell
 
 _STAGE = re.compile(r"[a-z][a-z0-9\-_.]*", re.IGNORECASE)

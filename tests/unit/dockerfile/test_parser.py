@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firkin.builder.dockerfile import errors, instructions, parser
+from firkin.dockerfile import errors, instructions, parser
 
 
 def nodes(text: str) -> list[tuple[str, str]]:

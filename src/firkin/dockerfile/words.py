@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterable
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(\w+))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def exposed(words: list[str]) -> list[str]:
+def exposed(words: Iterable[str]) -> list[str]:
     """``8080``, ``8000-8002/udp`` as ``port/protocol`` each. Raises ``ValueError``."""
     found: list[str] = []
     for word in words:

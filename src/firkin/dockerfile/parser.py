@@ -14,7 +14,7 @@ import re
 
 import msgspec
 
-from firkin.builder.dockerfile import errors
+from firkin.dockerfile import errors
 from firkin.types import shell
 
 MAX_SIZE = 16 << 20

@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-from firkin.builder.dockerfile import errors
+from firkin.dockerfile import errors
 
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _KEYS = ("type", "from", "source", "target", "readonly", "rw", "id", "sharing", "required", "size",
