@@ -90,6 +90,30 @@ def test_failures_are_told(engine: Engine, tmp_path: Path, context: Path) -> Non
     assert "unknown instruction: RUNN (did you mean RUN?)" in done.stderr
 
 
+def test_history(engine: Engine, tmp_path: Path, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo said\nARG A\nRUN exit ${A:-0}\n")
+    done = _build(engine, tmp_path, "--build-arg", "A=0", str(context))
+    if "history" not in buildx(engine, tmp_path, "--help").stdout:
+        pytest.skip("this buildx is older than 0.20")
+    assert done.returncode == 0, done.stderr
+    assert _build(engine, tmp_path, "--build-arg", "A=7", str(context)).returncode != 0
+    listed = buildx(engine, tmp_path, "history", "ls", "--format", "json").stdout
+    failed, built = [json.loads(line) for line in listed.splitlines()]
+    assert (failed["status"], built["status"]) == ("Error", "Completed")
+    assert built["completed_steps"] == built["total_steps"] > failed["cached_steps"] > 0
+    ref = built["ref"].rpartition("/")[2]
+    logs = buildx(engine, tmp_path, "history", "logs", ref)
+    assert "said" in logs.stderr and "DONE" in logs.stderr, logs.stderr
+    shown = json.loads(buildx(engine, tmp_path, "history", "inspect", "--format", "json").stdout)
+    assert (shown["Status"], shown["BuildArgs"]) == ("error", [{"Name": "A", "Value": "7"}])
+    assert "exit ${A:-0}" in shown["Error"]["Message"]
+    assert buildx(engine, tmp_path, "history", "rm", ref).returncode == 0
+    assert "no build" in buildx(engine, tmp_path, "history", "rm", ref).stderr
+    assert (
+        len(buildx(engine, tmp_path, "history", "ls", "--format", "json").stdout.split("\n")) == 2
+    )
+
+
 def test_lint(engine: Engine, tmp_path: Path, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox AS Upper\n")
     done = buildx(engine, tmp_path, "build", "--call", "check,format=json", str(context))

@@ -90,6 +90,8 @@ class Bridge:
         build = await self._build(headers)
         if request.frontend != control.DOCKERFILE:
             raise errdefs.NotImplemented(f"this engine's frontend is {control.DOCKERFILE}")
+        if not build.frontend:
+            build.frontend, build.attrs = request.frontend, dict(request.frontend_opt)
         asked = frontend.Request(
             session=build.request.session,
             options=dict(request.frontend_opt),

@@ -20,9 +20,15 @@ _PATIENCE = 10.0
 
 
 class Build:
-    """One Solve of a client: its request, its progress, the results that its bridge has made."""
+    """One Solve of a client: its request, its progress, the results that its bridge has made.
 
-    def __init__(self, request: frontend.Request, traced: trace.Trace) -> None:
+    ``frontend`` and ``attrs`` are those of what its bridge was asked for first.
+    """
+
+    def __init__(self, ref: str, request: frontend.Request, traced: trace.Trace) -> None:
+        self.ref = ref
+        self.frontend = ""
+        self.attrs: Mapping[str, str] = {}
         self.request = request
         self.trace = traced
         self.results: dict[str, Any] = {}
@@ -73,11 +79,15 @@ class Builds:
         """The progress of the build ``ref``, which may not have begun."""
         return self._traces.setdefault(ref, trace.Trace())
 
+    def __contains__(self, ref: str) -> bool:
+        """Whether the build ``ref`` goes on."""
+        return ref in self._builds
+
     async def begin(self, ref: str, request: frontend.Request) -> Build:
         """A new build. Raises ``Conflict`` when there is one of that ref."""
         if not ref or ref in self._builds:
             raise errdefs.Conflict(f"build {ref[:80]!r} exists already, or has no ref")
-        build = self._builds[ref] = Build(request, self.trace(ref))
+        build = self._builds[ref] = Build(ref, request, self.trace(ref))
         async with self._changed:
             self._changed.notify_all()
         return build

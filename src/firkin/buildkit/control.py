@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
@@ -11,7 +13,7 @@ from grpclib import const, server
 
 import firkin
 from firkin import errdefs
-from firkin.buildkit import builds, frontend, rpc, transport
+from firkin.buildkit import builds, frontend, history, rpc, transport
 from firkin.buildkit import session as sessions
 from firkin.buildkit.pb import common_pb2, control_pb2
 
@@ -52,12 +54,14 @@ class Control:
         clients: sessions.Sessions,
         cache: Cache,
         worker: Worker,
+        past: history.History,
     ) -> None:
         self._frontend = solver
         self._builds = known
         self._sessions = clients
         self._cache = cache
         self._worker = worker
+        self._history = past
 
     def __mapping__(self) -> dict[str, const.Handler]:
         pb = control_pb2
@@ -71,7 +75,10 @@ class Control:
             "Solve": rpc.unary(self.solve, pb.SolveRequest, pb.SolveResponse),
             "Status": rpc.streaming(self.status, pb.StatusRequest, pb.StatusResponse),
             "ListenBuildHistory": rpc.streaming(
-                self.history, pb.BuildHistoryRequest, pb.BuildHistoryEvent
+                self.history, pb.BuildHistoryRequest, pb.BuildHistoryEvent, _clock
+            ),
+            "UpdateBuildHistory": rpc.unary(
+                self.update_history, pb.UpdateBuildHistoryRequest, pb.UpdateBuildHistoryResponse
             ),
         }
         session = const.Handler(
@@ -117,10 +124,19 @@ class Control:
     async def history(
         self, request: control_pb2.BuildHistoryRequest, headers: rpc.Headers
     ) -> AsyncIterator[control_pb2.BuildHistoryEvent]:
-        """No history is kept."""
-        kept: tuple[control_pb2.BuildHistoryEvent, ...] = ()
-        for event in kept:
+        """Builds that go on or are over, and what becomes of them."""
+        async for event in self._history.listen(request):
             yield event
+
+    async def update_history(
+        self, request: control_pb2.UpdateBuildHistoryRequest, headers: rpc.Headers
+    ) -> control_pb2.UpdateBuildHistoryResponse:
+        """Remove a build's record, or pin it. There is nothing to be finalized in one."""
+        if request.delete:
+            await self._history.remove(request.ref)
+        elif not request.finalize:
+            await self._history.pin(request.ref, request.pinned)
+        return control_pb2.UpdateBuildHistoryResponse()
 
     async def session(self, stream: server.Stream[common_pb2.Bytes, common_pb2.Bytes]) -> None:
         """A session inside of this connection: what else comes by ``POST /session``.
@@ -140,6 +156,11 @@ class Control:
         self, request: control_pb2.StatusRequest, headers: rpc.Headers
     ) -> AsyncIterator[control_pb2.StatusResponse]:
         """The progress of a build, from its beginning."""
+        said = None if request.ref in self._builds else await self._history.said(request.ref)
+        if said is not None:
+            for message in said:
+                yield message
+            return
         async for message in self._builds.trace(request.ref).read():
             yield message
 
@@ -164,19 +185,46 @@ class Control:
         )
         build = await self._builds.begin(request.ref, asked)
         try:
-            if request.frontend:
-                result = await self._frontend.solve(asked, build.trace)
-                build.keep(result)
-            else:
-                result = await build.returned
-            said: Mapping[str, str] = {}
-            if result is not None:
-                said = await self._frontend.export(result, asked, _exports(request), build.trace)
-            return control_pb2.SolveResponse(exporter_response=said)
+            async with self._recorded(request, build) as response:
+                if request.frontend:
+                    result = await self._frontend.solve(asked, build.trace)
+                    build.keep(result)
+                else:
+                    result = await build.returned
+                if result is not None:
+                    exports = _exports(request)
+                    said = await self._frontend.export(result, asked, exports, build.trace)
+                    response.exporter_response.update(said)
+            return response
         finally:
             self._builds.end(request.ref)
             for one in build.results.values():
                 await self._frontend.close(one)
+
+    @contextlib.asynccontextmanager
+    async def _recorded(
+        self, request: control_pb2.SolveRequest, build: builds.Build
+    ) -> AsyncIterator[control_pb2.SolveResponse]:
+        """Keep a build, with its answer or its failure, in the history."""
+        response = control_pb2.SolveResponse()
+        if request.internal:
+            yield response
+            return
+        self._history.begin(request)
+        failed: BaseException | None = None
+        try:
+            yield response
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            await self._history.end(build, response, failed)
+
+
+def _clock() -> rpc.Headers:
+    """The time here, by which clients tell how long a build has been going on."""
+    now = datetime.datetime.now(datetime.UTC)
+    return {"buildkit-current-timestamp": now.isoformat().replace("+00:00", "Z")}
 
 
 def _exports(request: control_pb2.SolveRequest) -> list[frontend.Export]:

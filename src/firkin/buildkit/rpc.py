@@ -34,13 +34,22 @@ _CODES: list[tuple[type[errdefs.FirkinError], grpclib.Status]] = [
 ]
 
 
-def failure(error: Exception) -> exceptions.GRPCError:
-    """Our error as gRPC has it; the only place where status codes are chosen."""
+def code(error: BaseException) -> grpclib.Status:
+    """The status of an error; the only place where status codes are chosen."""
     if isinstance(error, exceptions.GRPCError):
-        return error
+        return error.status
     for kind, status in _CODES:
         if isinstance(error, kind):
-            return exceptions.GRPCError(status, str(error))
+            return status
+    return grpclib.Status.INTERNAL
+
+
+def failure(error: Exception) -> exceptions.GRPCError:
+    """Our error as gRPC has it."""
+    if isinstance(error, exceptions.GRPCError):
+        return error
+    if isinstance(error, errdefs.FirkinError):
+        return exceptions.GRPCError(code(error), str(error))
     log.exception("a call of a build's client failed", exc_info=error)
     return exceptions.GRPCError(grpclib.Status.INTERNAL, "the engine failed; its log says more")
 
@@ -66,15 +75,20 @@ def unary(
 
 
 def streaming(
-    handler: Callable[[Q, Headers], AsyncIterator[A]], request: type[Q], answer: type[A]
+    handler: Callable[[Q, Headers], AsyncIterator[A]],
+    request: type[Q],
+    answer: type[A],
+    first: Callable[[], Headers] = dict,
 ) -> const.Handler:
-    """A method with one request and any number of answers."""
+    """A method with one request and any number of answers, and the metadata sent before them."""
 
     async def run(stream: server.Stream[Q, A]) -> None:
         asked = await stream.recv_message()
         if asked is None:
             raise exceptions.GRPCError(grpclib.Status.INVALID_ARGUMENT, "no request")
         try:
+            if metadata := first():
+                await stream.send_initial_metadata(metadata=metadata)
             async for answered in handler(asked, _headers(stream)):
                 await stream.send_message(answered)
         except (asyncio.CancelledError, ConnectionError):

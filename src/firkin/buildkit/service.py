@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from firkin.builder import cachefilter, prune
-from firkin.buildkit import bridge, builds, control, dockerfile, session, transport
+from firkin.buildkit import (
+    bridge,
+    builds,
+    control,
+    dockerfile,
+    history,
+    records,
+    session,
+    transport,
+)
 from firkin.buildkit.pb import control_pb2
 from firkin.engine import build
 from firkin.engine import core as engine
@@ -18,6 +28,8 @@ _FOREIGN = (
     "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le",
     "linux/s390x", "linux/riscv64",
 )  # fmt: skip
+
+_HISTORY = ("build", "history")
 
 
 class Doors(Protocol):
@@ -34,7 +46,10 @@ class Service:
         self.sessions = session.Sessions()
         frontend = dockerfile.Dockerfile(core, self.sessions)
         known = builds.Builds()
-        controls = control.Control(frontend, known, self.sessions, _Cache(core), _Worker(core))
+        past = history.History(records.Records(os.path.join(core.config.data_root, *_HISTORY)))
+        controls = control.Control(
+            frontend, known, self.sessions, _Cache(core), _Worker(core), past
+        )
         self.server = transport.Server([controls, bridge.Bridge(frontend, known, controls)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from firkin.buildkit.pb import control_pb2
 
@@ -27,6 +27,11 @@ class Trace:
             return
         self._said.append(message)
         self._wake()
+
+    @property
+    def said(self) -> Sequence[control_pb2.StatusResponse]:
+        """What has been said so far."""
+        return self._said
 
     def close(self) -> None:
         """Nothing more will be said."""

@@ -109,10 +109,13 @@ _HOLDERS = (
 
 
 def _other(root: str) -> int:
-    """The database, the directories that hold everything, and results of builds not yet fetched."""
+    """The database, the directories that hold everything, results of builds not yet fetched, and
+    the history of builds."""
     places = [root, *(os.path.join(root, name) for name in os.listdir(root))]
     places += [os.path.join(root, *parts) for parts in _HOLDERS]
-    return treesize.alone(*places) + treesize.measure(os.path.join(root, "build", "outputs")).size
+    build = os.path.join(root, "build")
+    trees = [treesize.measure(os.path.join(build, name)) for name in ("outputs", "history")]
+    return treesize.alone(*places) + sum(tree.size for tree in trees)
 
 
 async def shown(core: engine.Core, *, kinds: set[str], version: tuple[int, int]) -> dict[str, Any]:

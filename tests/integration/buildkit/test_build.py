@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from grpclib import GRPCError, Status
 
 import buildkit_client
 import rig
@@ -104,6 +107,36 @@ async def test_a_failing_step(engine: rig.Engine, context: Path) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await _build(engine, context)
     assert any("3" in str(one) for one in caught.value.exceptions)
+
+
+async def test_the_history_of_builds(engine: rig.Engine, context: Path) -> None:
+    """It is there for other clients, and after the engine was killed."""
+    await _build(engine, context, **{"no-cache": "", "label:n": "1"})
+    with pytest.raises(ExceptionGroup):
+        await _build(engine, context, target="none")
+    engine.end(signal.SIGKILL)
+    engine.start()
+    pb, control = control_pb2, buildkit_client.CONTROL
+    channel = buildkit_client.Channel(engine.socket)
+    try:
+        request = pb.BuildHistoryRequest(early_exit=True, limit=2)
+        events = await channel.stream(control + "ListenBuildHistory", request, pb.BuildHistoryEvent)
+        failed, built = [event.record for event in events]
+        assert "none" in failed.error.message and not built.HasField("error")
+        assert built.frontend == "dockerfile.v0" and built.frontend_attrs["label:n"] == "1"
+        assert "containerimage.config.digest" in built.exporter_response
+        status = pb.StatusRequest(ref=built.ref)
+        said = await channel.stream(control + "Status", status, pb.StatusResponse)
+        assert b"content\n" in b"".join(line.msg for message in said for line in message.logs)
+        forget = pb.UpdateBuildHistoryRequest(ref=built.ref, delete=True)
+        for code in (None, Status.NOT_FOUND):
+            with pytest.raises(GRPCError) if code else contextlib.nullcontext() as caught:
+                await channel.unary(
+                    control + "UpdateBuildHistory", forget, pb.UpdateBuildHistoryResponse
+                )
+            assert code is None or caught.value.status is code
+    finally:
+        channel.close()
 
 
 @pytest.mark.parametrize(

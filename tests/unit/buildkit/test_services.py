@@ -23,6 +23,8 @@ from firkin.buildkit import (
     control,
     filesync,
     frontend,
+    history,
+    records,
     session,
     trace,
     transport,
@@ -90,7 +92,8 @@ async def engine(tmp_path: pathlib.Path) -> AsyncIterator[tuple[pathlib.Path, No
     target = tmp_path / "target"
     target.mkdir()
     notes, known, clients = Notes(target), builds.Builds(), session.Sessions(patience=1)
-    controls = control.Control(notes, known, clients, Nothing(), Nothing())
+    past = history.History(records.Records(str(tmp_path / "history")))
+    controls = control.Control(notes, known, clients, Nothing(), Nothing(), past)
     server = transport.Server([controls, bridge.Bridge(notes, known, controls)])
     behind = types.SimpleNamespace(server=server, sessions=clients)
     table = buildkit.doors(lambda: behind)

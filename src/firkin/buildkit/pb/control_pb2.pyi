@@ -3,12 +3,22 @@ import datetime
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from firkin.buildkit.pb import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class BuildHistoryEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STARTED: _ClassVar[BuildHistoryEventType]
+    COMPLETE: _ClassVar[BuildHistoryEventType]
+    DELETED: _ClassVar[BuildHistoryEventType]
+STARTED: BuildHistoryEventType
+COMPLETE: BuildHistoryEventType
+DELETED: BuildHistoryEventType
 
 class InfoRequest(_message.Message):
     __slots__ = ()
@@ -89,7 +99,7 @@ class PruneRequest(_message.Message):
     def __init__(self, filter: _Optional[_Iterable[str]] = ..., all: _Optional[bool] = ..., keep_duration: _Optional[int] = ..., reserved_space: _Optional[int] = ..., max_used_space: _Optional[int] = ..., min_free_space: _Optional[int] = ...) -> None: ...
 
 class SolveRequest(_message.Message):
-    __slots__ = ("ref", "definition", "exporter_deprecated", "exporter_attrs_deprecated", "session", "frontend", "frontend_attrs", "cache", "entitlements", "frontend_inputs", "exporters")
+    __slots__ = ("ref", "definition", "exporter_deprecated", "exporter_attrs_deprecated", "session", "frontend", "frontend_attrs", "cache", "entitlements", "frontend_inputs", "internal", "exporters")
     class ExporterAttrsDeprecatedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +131,7 @@ class SolveRequest(_message.Message):
     CACHE_FIELD_NUMBER: _ClassVar[int]
     ENTITLEMENTS_FIELD_NUMBER: _ClassVar[int]
     FRONTEND_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    INTERNAL_FIELD_NUMBER: _ClassVar[int]
     EXPORTERS_FIELD_NUMBER: _ClassVar[int]
     ref: str
     definition: _common_pb2.Definition
@@ -132,8 +143,9 @@ class SolveRequest(_message.Message):
     cache: CacheOptions
     entitlements: _containers.RepeatedScalarFieldContainer[str]
     frontend_inputs: _containers.MessageMap[str, _common_pb2.Definition]
+    internal: bool
     exporters: _containers.RepeatedCompositeFieldContainer[Exporter]
-    def __init__(self, ref: _Optional[str] = ..., definition: _Optional[_Union[_common_pb2.Definition, _Mapping]] = ..., exporter_deprecated: _Optional[str] = ..., exporter_attrs_deprecated: _Optional[_Mapping[str, str]] = ..., session: _Optional[str] = ..., frontend: _Optional[str] = ..., frontend_attrs: _Optional[_Mapping[str, str]] = ..., cache: _Optional[_Union[CacheOptions, _Mapping]] = ..., entitlements: _Optional[_Iterable[str]] = ..., frontend_inputs: _Optional[_Mapping[str, _common_pb2.Definition]] = ..., exporters: _Optional[_Iterable[_Union[Exporter, _Mapping]]] = ...) -> None: ...
+    def __init__(self, ref: _Optional[str] = ..., definition: _Optional[_Union[_common_pb2.Definition, _Mapping]] = ..., exporter_deprecated: _Optional[str] = ..., exporter_attrs_deprecated: _Optional[_Mapping[str, str]] = ..., session: _Optional[str] = ..., frontend: _Optional[str] = ..., frontend_attrs: _Optional[_Mapping[str, str]] = ..., cache: _Optional[_Union[CacheOptions, _Mapping]] = ..., entitlements: _Optional[_Iterable[str]] = ..., frontend_inputs: _Optional[_Mapping[str, _common_pb2.Definition]] = ..., internal: _Optional[bool] = ..., exporters: _Optional[_Iterable[_Union[Exporter, _Mapping]]] = ...) -> None: ...
 
 class CacheOptions(_message.Message):
     __slots__ = ("exports", "imports")
@@ -258,27 +270,89 @@ class VertexWarning(_message.Message):
     def __init__(self, vertex: _Optional[str] = ..., level: _Optional[int] = ..., short: _Optional[bytes] = ..., detail: _Optional[_Iterable[bytes]] = ..., url: _Optional[str] = ..., info: _Optional[_Union[_common_pb2.SourceInfo, _Mapping]] = ..., ranges: _Optional[_Iterable[_Union[_common_pb2.Range, _Mapping]]] = ...) -> None: ...
 
 class BuildHistoryRequest(_message.Message):
-    __slots__ = ("active_only", "ref", "early_exit")
+    __slots__ = ("active_only", "ref", "early_exit", "limit")
     ACTIVE_ONLY_FIELD_NUMBER: _ClassVar[int]
     REF_FIELD_NUMBER: _ClassVar[int]
     EARLY_EXIT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     active_only: bool
     ref: str
     early_exit: bool
-    def __init__(self, active_only: _Optional[bool] = ..., ref: _Optional[str] = ..., early_exit: _Optional[bool] = ...) -> None: ...
+    limit: int
+    def __init__(self, active_only: _Optional[bool] = ..., ref: _Optional[str] = ..., early_exit: _Optional[bool] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class BuildHistoryEvent(_message.Message):
-    __slots__ = ("type",)
+    __slots__ = ("type", "record")
     TYPE_FIELD_NUMBER: _ClassVar[int]
-    type: int
-    def __init__(self, type: _Optional[int] = ...) -> None: ...
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    type: BuildHistoryEventType
+    record: BuildHistoryRecord
+    def __init__(self, type: _Optional[_Union[BuildHistoryEventType, str]] = ..., record: _Optional[_Union[BuildHistoryRecord, _Mapping]] = ...) -> None: ...
+
+class BuildHistoryRecord(_message.Message):
+    __slots__ = ("ref", "frontend", "frontend_attrs", "exporters", "error", "created_at", "completed_at", "exporter_response", "generation", "pinned", "num_cached_steps", "num_total_steps", "num_completed_steps", "num_warnings")
+    class FrontendAttrsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ExporterResponseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    REF_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_ATTRS_FIELD_NUMBER: _ClassVar[int]
+    EXPORTERS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPORTER_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    NUM_CACHED_STEPS_FIELD_NUMBER: _ClassVar[int]
+    NUM_TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    NUM_COMPLETED_STEPS_FIELD_NUMBER: _ClassVar[int]
+    NUM_WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    ref: str
+    frontend: str
+    frontend_attrs: _containers.ScalarMap[str, str]
+    exporters: _containers.RepeatedCompositeFieldContainer[Exporter]
+    error: _common_pb2.Status
+    created_at: _timestamp_pb2.Timestamp
+    completed_at: _timestamp_pb2.Timestamp
+    exporter_response: _containers.ScalarMap[str, str]
+    generation: int
+    pinned: bool
+    num_cached_steps: int
+    num_total_steps: int
+    num_completed_steps: int
+    num_warnings: int
+    def __init__(self, ref: _Optional[str] = ..., frontend: _Optional[str] = ..., frontend_attrs: _Optional[_Mapping[str, str]] = ..., exporters: _Optional[_Iterable[_Union[Exporter, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.Status, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exporter_response: _Optional[_Mapping[str, str]] = ..., generation: _Optional[int] = ..., pinned: _Optional[bool] = ..., num_cached_steps: _Optional[int] = ..., num_total_steps: _Optional[int] = ..., num_completed_steps: _Optional[int] = ..., num_warnings: _Optional[int] = ...) -> None: ...
 
 class UpdateBuildHistoryRequest(_message.Message):
-    __slots__ = ("ref",)
+    __slots__ = ("ref", "pinned", "delete", "finalize")
     REF_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    FINALIZE_FIELD_NUMBER: _ClassVar[int]
     ref: str
-    def __init__(self, ref: _Optional[str] = ...) -> None: ...
+    pinned: bool
+    delete: bool
+    finalize: bool
+    def __init__(self, ref: _Optional[str] = ..., pinned: _Optional[bool] = ..., delete: _Optional[bool] = ..., finalize: _Optional[bool] = ...) -> None: ...
 
 class UpdateBuildHistoryResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class KeptStatus(_message.Message):
+    __slots__ = ("said",)
+    SAID_FIELD_NUMBER: _ClassVar[int]
+    said: _containers.RepeatedCompositeFieldContainer[StatusResponse]
+    def __init__(self, said: _Optional[_Iterable[_Union[StatusResponse, _Mapping]]] = ...) -> None: ...
