@@ -47,7 +47,8 @@ def test_events_that_are_interrupted(engine: Engine, client: str) -> None:
         engine.run("run", "--name", "told", "busybox", "true")
         screen.expect(r"container create .*name=told")
         screen.type(b"\x03")
-        assert screen.wait() == 130
+        # The official client sometimes takes its own leaving for the end of the stream.
+        assert screen.wait() in ((130,) if client == "firkin" else (130, 0))
 
 
 def test_wait_that_is_interrupted(engine: Engine, client: str, ticks: str) -> None:
