@@ -176,6 +176,10 @@ class Control:
             raise errdefs.NotImplemented(
                 f"unknown frontend {request.frontend[:80]!r}: there is {DOCKERFILE}"
             )
+        if request.source_policy:
+            raise errdefs.NotImplemented(
+                "this engine does not enforce source policies, so it does not build with one"
+            )
         asked = frontend.Request(
             session=await self._sessions.get(request.session),
             options=dict(request.frontend_attrs),

@@ -98,6 +98,8 @@ class Dockerfile:
         """See ``Frontend.solve``."""
         parsed = options.parse(request.options, request.entitlements)
         watcher = progress.Progress(traced, parsed.filename)
+        for name in parsed.unknown:
+            watcher.message(f"[internal] ignored: this engine has no build option {name[:80]!r}")
         builder = self._core.builder
         async with contextlib.AsyncExitStack() as stack:
             place = await stack.enter_async_context(builder.trees.place())

@@ -1,8 +1,8 @@
 """The frontend's options (``dockerfile.v0``) as a request of our builder.
 
 Options are strings under names such as ``filename``, ``target``, ``build-arg:NAME``,
-``context:NAME``; those that nobody here knows are refused, but for a few that only concern how
-BuildKit itself works.
+``context:NAME``. Newer clients send some that nobody here knows, which is told; a few others only
+concern how BuildKit itself works.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _IGNORED = frozenset({
     "vcs:localdir:context", "vcs:localdir:dockerfile", "context", "filename", "requestid",
     "frontend.caps", "source-policy",
 })  # fmt: skip
+_IGNORED_KINDS = ("build-arg:", "vcs:", "local-", "sharedkey:", "input:", "input-metadata:")
 """Read elsewhere, or without a meaning for this builder."""
 
 _ANNOTATION = "annotation"
@@ -52,13 +53,15 @@ class Parsed(msgspec.Struct, kw_only=True):
     context_name: str
     dockerfile_name: str
     subrequest: str
+    unknown: list[str]
 
 
 def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
-    """Sort the options. Raises ``InvalidParameter`` or ``NotImplemented`` naming the option."""
+    """Sort the options. Raises ``InvalidParameter`` naming the option."""
     host = container.HostConfig()
     wanted = request.Request(host=host, allow=sorted(entitlements))
     contexts: dict[str, str] = {}
+    unknown: list[str] = []
     for name, value in options.items():
         kind, colon, rest = name.partition(":")
         if colon and kind == "build-arg":
@@ -78,8 +81,12 @@ def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
             setattr(host, _NUMBERS[name], _number(name, value))
         elif name in _TEXTS:
             setattr(host, _TEXTS[name], value)
-        elif name not in _IGNORED and not name.startswith(("build-arg:", "vcs:", "local-")):
-            _set(wanted, name, value)
+        elif (
+            name not in _IGNORED
+            and not name.startswith(_IGNORED_KINDS)
+            and not _set(wanted, name, value)
+        ):
+            unknown.append(name)
     wanted.epoch = _epoch(wanted.args)
     return Parsed(
         request=wanted,
@@ -89,6 +96,7 @@ def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
         context_name=options.get("contextkey") or "context",
         dockerfile_name=options.get("dockerfilekey") or "dockerfile",
         subrequest=options.get("requestid", ""),
+        unknown=unknown,
     )
 
 
@@ -106,7 +114,8 @@ def annotated(attrs: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _set(wanted: request.Request, name: str, value: str) -> None:
+def _set(wanted: request.Request, name: str, value: str) -> bool:
+    """Note an option; whether it is known."""
     host = wanted.host
     if name == "target":
         wanted.target = value
@@ -127,7 +136,8 @@ def _set(wanted: request.Request, name: str, value: str) -> None:
     elif name == "hostname":
         wanted.args["BUILDKIT_SANDBOX_HOSTNAME"] = value
     else:
-        raise errdefs.NotImplemented(f"the build option {name[:80]!r} is not known to this engine")
+        return False
+    return True
 
 
 def _number(name: str, text: str) -> int:
