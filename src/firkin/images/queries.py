@@ -103,7 +103,10 @@ class Queries:
         return summaries
 
     async def describe(self, summaries: Summaries, users: Users) -> Shown:
-        """The same as JSON values, with the manifests of each and what its name means."""
+        """The same as JSON values, with the manifests of each and what its name means.
+
+        Their ``Size`` is that of all manifests, blobs and layers: clients show it above theirs.
+        """
 
         def work() -> Shown:
             found: Shown = []
@@ -112,7 +115,9 @@ class Queries:
                 if image is not None:
                     shown = base.to_builtins(summary)
                     shown["Descriptor"] = msgspec.to_builtins(self.variants.target(image))
-                    shown["Manifests"] = self.variants.summaries(image, users)
+                    manifests = self.variants.summaries(image, users)
+                    shown["Manifests"] = manifests
+                    shown["Size"] = sum(one["Size"]["Total"] for one in manifests) or summary.size
                     found.append(shown)
             return found
 

@@ -48,6 +48,7 @@ def variants(engine: Engine, name: str) -> dict[str, bool]:
         if name in (one["RepoTags"] or [])
     ]  # fmt: skip
     assert shown["Descriptor"]["digest"] == listed["Descriptor"]["digest"]
+    assert listed["Size"] == sum(one["Size"]["Total"] for one in listed["Manifests"])
     found: dict[str, bool] = {}
     for number, one in enumerate(listed["Manifests"]):
         key = f"{one['Kind']} {number}"
