@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import cliplugins
+import remoteservers
 import rig
+import sshrig
 from rig import BIN, Engine
 
 pytestmark = [
@@ -157,3 +160,44 @@ def test_no_process_stays(host: Host) -> None:
     follower.send_signal(signal.SIGINT)
     follower.wait()
     assert rig.settled(lambda: not remote(), 20)
+
+
+@pytest.mark.parametrize("builder", ["firkin build", "docker buildx build"])
+def test_a_private_repository_is_a_context(
+    host: Host, engine: Engine, tmp_path: Path, builder: str
+) -> None:
+    """Its key is in an agent of the client's, which lends it for the build."""
+    program, *verbs = builder.split()
+    plugin = cliplugins.find("buildx")
+    if program == "docker" and (plugin is None or not shutil.which("docker")):
+        pytest.skip("docker buildx is not installed")
+    (tmp_path / "config/cli-plugins").mkdir(parents=True)
+    (tmp_path / "config/cli-plugins/docker-buildx").symlink_to(plugin or "/nonexistent")
+    repository = tmp_path / "private.git"
+    repository.mkdir()
+    remoteservers.git("init", "-q", "-b", "main", cwd=repository)
+    (repository / "Dockerfile").write_text("FROM busybox\nCOPY secret.txt /\n")
+    (repository / "secret.txt").write_text("private\n")
+    remoteservers.git("add", ".", cwd=repository)
+    remoteservers.git("commit", "-q", "-m", "first", cwd=repository)
+    url = f"{host.address}{repository}#main"
+    added = f"FROM busybox\nADD {url} /\n".encode()
+
+    def built(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [str(BIN / "firkin") if program == "firkin" else program, *verbs, "--no-cache",
+             "-t", "private:1", *words],
+            env={**engine.environment(), "DOCKER_CONFIG": str(tmp_path / "config")},
+            input=stdin, capture_output=True, timeout=60,
+        )  # fmt: skip
+
+    with sshrig.agent(tmp_path) as agent:
+        with (host.directory / "authorized").open("a") as file:
+            file.write((tmp_path / "key.pub").read_text())
+        for words, stdin in (((url,), b""), (("-",), added)):
+            done = built("--ssh", f"default={agent}", *words, stdin=stdin)
+            assert done.returncode == 0, done.stderr
+            assert engine.out("run", "--rm", "private:1", "cat", "/secret.txt") == "private"
+        done = built("-", stdin=added)
+        assert done.returncode == 1 and b"ermission denied" in done.stderr, done.stderr
+    engine.run("rmi", "-f", "private:1")

@@ -7,13 +7,14 @@ that :meth:`Bridge.ping` answers leave them out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from grpclib import const
 
 from firkin import errdefs
-from firkin.buildkit import builds, control, definitions, frontend, rpc
+from firkin.buildkit import builds, control, definitions, frontend, looking, remotes, rpc
 from firkin.buildkit.pb import common_pb2, control_pb2, gateway_pb2
 
 _SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
@@ -31,10 +32,27 @@ CAPABILITIES = (
     "gateway.evaluate",
     "frontend.inputs",
     "reference.output",
+    "readfile",
+    "readdir",
+    "statfile",
 )
 
 BUILDS = (
     "source.local",
+    "source.git",
+    "source.git.fullurl",
+    "source.git.keepgitdir",
+    "source.git.subdir",
+    "source.git.checksum",
+    "source.git.httpauth",
+    "source.git.knownsshhosts",
+    "source.git.mountsshsock",
+    "source.http",
+    "source.http.checksum",
+    "file.base",
+    "constraints",
+    "platform",
+    "meta.description",
     "exporter.image.annotations",
     "exporter.image.attestations",
     "exporter.multiple",
@@ -62,6 +80,9 @@ class Bridge:
         methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
             "Ping": (self.ping, pb.PingRequest, pb.PongResponse),
             "Solve": (self.solve, pb.BridgeSolveRequest, pb.BridgeSolveResponse),
+            "ReadFile": (self.read_file, pb.ReadFileRequest, pb.ReadFileResponse),
+            "ReadDir": (self.read_dir, pb.ReadDirRequest, pb.ReadDirResponse),
+            "StatFile": (self.stat_file, pb.StatFileRequest, pb.StatFileResponse),
             "Evaluate": (self.evaluate, pb.EvaluateRequest, pb.EvaluateResponse),
             "Return": (self.return_, pb.ReturnRequest, pb.ReturnResponse),
             "Inputs": (self.inputs, pb.InputsRequest, pb.InputsResponse),
@@ -86,8 +107,13 @@ class Bridge:
     async def solve(
         self, request: gateway_pb2.BridgeSolveRequest, headers: rpc.Headers
     ) -> gateway_pb2.BridgeSolveResponse:
-        """Build a Dockerfile; the answer has an id for the result."""
+        """Build a Dockerfile, or get files from elsewhere; the answer has an id for the result."""
         build = await self._build(headers)
+        if request.definition.ops and not request.frontend:
+            given = self._input(request.definition)
+            if isinstance(given, remotes.Remote):
+                given = await self._frontend.fetch(given, build.request, build.trace)
+            return self._kept(build, given)
         if request.frontend != control.DOCKERFILE:
             raise errdefs.NotImplemented(f"this engine's frontend is {control.DOCKERFILE}")
         if not build.frontend:
@@ -102,17 +128,52 @@ class Bridge:
             cache_to=build.request.cache_to,
             entitlements=build.request.entitlements,
             inputs={
-                name: self._builds.result(definitions.identity(definition))
+                name: self._input(definition)
                 for name, definition in request.frontend_inputs.items()
             },
         )
-        result = await self._frontend.solve(asked, build.trace)
+        return self._kept(build, await self._frontend.solve(asked, build.trace))
+
+    def _input(self, definition: common_pb2.Definition) -> Any:
+        """The result, or the files from elsewhere, that a definition is."""
+        identity = definitions.identity(definition)
+        return self._builds.result(identity) if identity else remotes.read(definition)
+
+    def _kept(self, build: builds.Build, result: Any) -> gateway_pb2.BridgeSolveResponse:
         identity = build.keep(result)
         answer = gateway_pb2.Result(
             ref=gateway_pb2.Ref(id=identity, **{"def": definitions.encode(identity)}),
             metadata=self._frontend.metadata(result),
         )
         return gateway_pb2.BridgeSolveResponse(result=answer)
+
+    async def _root(self, ref: str, headers: rpc.Headers) -> str:
+        build = await self._build(headers)
+        return self._frontend.root(build.result(ref))
+
+    async def read_file(
+        self, request: gateway_pb2.ReadFileRequest, headers: rpc.Headers
+    ) -> gateway_pb2.ReadFileResponse:
+        """A file of what was got from elsewhere, or a piece of it. Raises ``NotFound``."""
+        root, piece = await self._root(request.ref, headers), request.range
+        data = await asyncio.to_thread(looking.read, root, request.path, piece.offset, piece.length)
+        return gateway_pb2.ReadFileResponse(data=data)
+
+    async def read_dir(
+        self, request: gateway_pb2.ReadDirRequest, headers: rpc.Headers
+    ) -> gateway_pb2.ReadDirResponse:
+        """A directory of it. Raises ``NotFound``."""
+        root = await self._root(request.ref, headers)
+        found = await asyncio.to_thread(looking.entries, root, request.path, request.include)
+        return gateway_pb2.ReadDirResponse(entries=found)
+
+    async def stat_file(
+        self, request: gateway_pb2.StatFileRequest, headers: rpc.Headers
+    ) -> gateway_pb2.StatFileResponse:
+        """What a file of it is. Raises ``NotFound``."""
+        root = await self._root(request.ref, headers)
+        found = await asyncio.to_thread(looking.stat, root, request.path)
+        return gateway_pb2.StatFileResponse(stat=found)
 
     async def evaluate(
         self, request: gateway_pb2.EvaluateRequest, headers: rpc.Headers

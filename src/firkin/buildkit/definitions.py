@@ -28,15 +28,17 @@ def encode(identity: str) -> common_pb2.Definition:
     )
 
 
+def decode(definition: common_pb2.Definition) -> list[common_pb2.Op]:
+    """What a definition does. Raises ``InvalidParameter``."""
+    try:
+        return [common_pb2.Op.FromString(data) for data in definition.ops]
+    except message.DecodeError as error:
+        raise errdefs.InvalidParameter(f"a definition can't be read: {error}") from error
+
+
 def identity(definition: common_pb2.Definition) -> str:
-    """The id of the result that a definition is. Raises ``NotImplemented`` for any other one."""
-    for data in definition.ops:
-        try:
-            op = common_pb2.Op.FromString(data)
-        except message.DecodeError as error:
-            raise errdefs.InvalidParameter(f"a definition can't be read: {error}") from error
+    """The id of the result that a definition is; "" when it is none of ours."""
+    for op in decode(definition):
         if op.source.identifier.startswith(_SCHEME):
             return op.source.identifier.removeprefix(_SCHEME)
-    raise errdefs.NotImplemented(
-        "this engine builds Dockerfiles: it does not run low-level build definitions (LLB)"
-    )
+    return ""

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.builder import blobs, contextstore, layouts, prepared
+from firkin.builder import blobs, contextstore, layouts, prepared, trees
 from firkin.builder import request as building
 from firkin.buildkit import (
     agents,
@@ -27,6 +27,7 @@ from firkin.buildkit import (
     frontend,
     options,
     progress,
+    remotes,
     subrequests,
     trace,
 )
@@ -72,19 +73,25 @@ class Keyring:
 
 
 class Solved:
-    """A build that is done, or a sub-request's answer in ``metadata``."""
+    """A build that is done, or a sub-request's answer in ``metadata``, or the files in ``tree``
+    from ``remote``."""
 
     def __init__(
         self,
-        done: prepared.Prepared | None,
         watcher: progress.Progress,
-        metadata: Mapping[str, bytes],
         stack: contextlib.AsyncExitStack,
+        *,
+        done: prepared.Prepared | None = None,
+        metadata: Mapping[str, bytes] | None = None,
+        tree: trees.Tree | None = None,
+        remote: remotes.Remote | None = None,
     ) -> None:
-        self.done = done
         self.watcher = watcher
-        self.metadata = metadata
         self.stack = stack
+        self.done = done
+        self.metadata = metadata or {}
+        self.tree = tree
+        self.remote = remote
 
 
 class Dockerfile:
@@ -110,10 +117,32 @@ class Dockerfile:
             wanted = await self._request(parsed, request, watcher)
             if parsed.subrequest:
                 found = await self._subrequest(parsed.subrequest, wanted)
-                return Solved(None, watcher, found, stack.pop_all())
+                return Solved(watcher, stack.pop_all(), metadata=found)
             done = await builder.prepare(wanted, watcher)
             stack.push_async_callback(done.close)
-            return Solved(done, watcher, {}, stack.pop_all())
+            return Solved(watcher, stack.pop_all(), done=done)
+
+    async def fetch(
+        self, remote: remotes.Remote, request: frontend.Request, traced: trace.Trace
+    ) -> Solved:
+        """See ``Frontend.fetch``."""
+        watcher = progress.Progress(traced, "")
+        async with contextlib.AsyncExitStack() as stack:
+            place = await stack.enter_async_context(self._core.builder.trees.place())
+            forwarded = agents.Agents(request.session, place)
+            stack.push_async_callback(forwarded.close)
+            keys = Secrets(request.session)
+            files = remotes.context(self._core, remote, keys, forwarded)
+            stack.push_async_callback(files.close)
+            with watcher.task(f"[internal] load {remote.op.url[:200]}"):
+                tree = await files.open()
+            return Solved(watcher, stack.pop_all(), tree=tree, remote=remote)
+
+    def root(self, result: Solved) -> str:
+        """See ``Frontend.root``."""
+        if result.tree is None:
+            raise errdefs.NotImplemented("this engine does not show single files of a build")
+        return result.tree.root
 
     async def close(self, result: Solved) -> None:
         """See ``Frontend.close``."""
@@ -145,10 +174,12 @@ class Dockerfile:
             name.partition("::")[0]: await self._named(text, parsed, request, watcher)
             for name, text in parsed.contexts.items()
         }
-        if parsed.context and not parsed.context.startswith("local:"):
-            wanted.context = await self._context(parsed.context, parsed, request, watcher)
+        elsewhere = await self._elsewhere(parsed, request, watcher)
+        if elsewhere is not None:
+            wanted.context = elsewhere
             wanted.ignore = True
-            return wanted
+            if not parsed.has_dockerfile:
+                return wanted
         name = parsed.context_name
         files = await self._serving(parsed.dockerfile_name, request)
         session = await self._serving(name, request)
@@ -163,6 +194,8 @@ class Dockerfile:
                     f"failed to read dockerfile: open {parsed.filename}: no such file or directory"
                 )
             wanted.dockerfile = found[parsed.filename]
+        if elsewhere is not None:
+            return wanted
         if rules not in found:
             with watcher.task("[internal] load .dockerignore"):
                 rules = ".dockerignore"
@@ -172,6 +205,19 @@ class Dockerfile:
             self._core.builder.contexts, session, name, watcher, ignore
         )
         return wanted
+
+    async def _elsewhere(
+        self, parsed: options.Parsed, request: frontend.Request, watcher: progress.Progress
+    ) -> building.Context | None:
+        """The context of the build when it is no directory of the client's."""
+        if parsed.context and not parsed.context.startswith("local:"):
+            return await self._context(parsed.context, parsed, request, watcher)
+        given = request.inputs.get(parsed.context_name)
+        remote = given.remote if isinstance(given, Solved) else given
+        if isinstance(remote, remotes.Remote):
+            wanted = parsed.request
+            return remotes.context(self._core, remote, wanted.secrets, wanted.agents)
+        return None
 
     async def _named(
         self,
@@ -194,6 +240,10 @@ class Dockerfile:
             return layouts.Layout(self._core.images, place, top)
         if kind == "input":
             result = request.inputs.get(rest)
+            remote = result.remote if isinstance(result, Solved) else result
+            if isinstance(remote, remotes.Remote):
+                wanted = parsed.request
+                return remotes.context(self._core, remote, wanted.secrets, wanted.agents)
             if not isinstance(result, Solved) or result.done is None:
                 raise errdefs.InvalidParameter(f"there is no build {rest[:200]!r} to build from")
             return result.done

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from firkin.buildkit import remotes
 from firkin.buildkit import session as sessions
 from firkin.buildkit import trace as traces
 
@@ -16,7 +17,8 @@ class Request:
 
     ``options`` are the frontend's: "filename", "target", "build-arg:NAME", "platform",
     "no-cache", "label:NAME", "context", "context:NAME", "force-network-mode", ... ``inputs`` are
-    results of other builds by the names that contexts "input:NAME" refer to.
+    results of other builds, or files from elsewhere, by the names that contexts "input:NAME" refer
+    to.
     """
 
     session: sessions.Session
@@ -47,6 +49,12 @@ class Frontend(Protocol):
 
         A failing step, a bad Dockerfile, and so on raise the builder's errors.
         """
+
+    async def fetch(self, remote: remotes.Remote, request: Request, trace: traces.Trace) -> Any:
+        """Get files from elsewhere for the client to look into; a result as that of ``solve``."""
+
+    def root(self, result: Any) -> str:
+        """The directory with what was fetched. Raises ``NotImplemented`` for other results."""
 
     def metadata(self, result: Any) -> Mapping[str, bytes]:
         """What a client of the bridge may want to know of a result ("containerimage.config")."""

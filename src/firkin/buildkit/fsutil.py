@@ -56,6 +56,23 @@ def go_mode(mode: int) -> int:
     }.get(kind, 0)
 
 
+def described(path: str, status: os.stat_result, target: str = "") -> Stat:
+    """A file as it is told of; ``target`` is a symbolic link's."""
+    stat = Stat(
+        path=path,
+        mode=go_mode(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size if modes.S_ISREG(status.st_mode) else 0,
+        mod_time=status.st_mtime_ns,
+        linkname=target,
+    )
+    if modes.S_ISBLK(status.st_mode) or modes.S_ISCHR(status.st_mode):
+        stat.devmajor = os.major(status.st_rdev)
+        stat.devminor = os.minor(status.st_rdev)
+    return stat
+
+
 class Receiver:
     """Makes a directory the same as the sender's tree. What is there already is not sent again.
 
@@ -294,18 +311,8 @@ class Sender:
         for entry in found:
             path = prefix + entry.name
             status = entry.stat(follow_symlinks=False)
-            stat = Stat(
-                path=path,
-                mode=go_mode(status.st_mode),
-                uid=status.st_uid,
-                gid=status.st_gid,
-                size=status.st_size if modes.S_ISREG(status.st_mode) else 0,
-                mod_time=status.st_mtime_ns,
-                linkname=os.readlink(entry.path) if entry.is_symlink() else "",
-            )
-            if modes.S_ISBLK(status.st_mode) or modes.S_ISCHR(status.st_mode):
-                stat.devmajor = os.major(status.st_rdev)
-                stat.devminor = os.minor(status.st_rdev)
+            target = os.readlink(entry.path) if entry.is_symlink() else ""
+            stat = described(path, status, target)
             if self._change is not None:
                 self._change(stat)
             self._paths.append(path)

@@ -44,7 +44,10 @@ _TEXTS = {
 
 
 class Parsed(msgspec.Struct, kw_only=True):
-    """Options sorted by what they concern; contexts as their texts ("local:x", a URL, ...)."""
+    """Options sorted by what they concern; contexts as their texts ("local:x", a URL, ...).
+
+    With ``has_dockerfile`` the client has the Dockerfile, wherever the context is.
+    """
 
     request: request.Request
     filename: str
@@ -52,6 +55,7 @@ class Parsed(msgspec.Struct, kw_only=True):
     contexts: dict[str, str]
     context_name: str
     dockerfile_name: str
+    has_dockerfile: bool
     subrequest: str
     unknown: list[str]
 
@@ -95,6 +99,7 @@ def parse(options: Mapping[str, str], entitlements: frozenset[str]) -> Parsed:
         contexts=contexts,
         context_name=options.get("contextkey") or "context",
         dockerfile_name=options.get("dockerfilekey") or "dockerfile",
+        has_dockerfile="dockerfilekey" in options,
         subrequest=options.get("requestid", ""),
         unknown=unknown,
     )

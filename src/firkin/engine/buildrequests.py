@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from firkin import errdefs, reference
-from firkin.builder import contextstore, request, sources, trees
+from firkin.builder import contextstore, graph, request, sources, trees
 from firkin.builder import steps as building
 from firkin.dockerfile import parser
 from firkin.engine import core as engine
@@ -92,24 +93,21 @@ class GitContext:
     def __init__(
         self,
         core: engine.Core,
-        url: str,
-        keep: bool,
+        op: graph.Checkout,
         secrets: request.Secrets,
         agents: request.Agents,
     ) -> None:
         self._core = core
         self._who = request.Request(secrets=secrets, agents=agents)
-        self._op = msgspec.structs.replace(sources.parse_git(url), keep_git_dir=keep)
-        self._manager: Any = None
+        self._op = op
+        self._stack = contextlib.AsyncExitStack()
 
     async def open(self) -> trees.Tree:
-        self._manager = sources.checkout(self._core.builder.workshop, self._op, self._who)
-        tree: trees.Tree = await self._manager.__aenter__()
-        return tree
+        made = sources.checkout(self._core.builder.workshop, self._op, self._who)
+        return await self._stack.enter_async_context(made)
 
     async def close(self) -> None:
-        if self._manager is not None:
-            await self._manager.__aexit__(None, None, None)
+        await self._stack.aclose()
 
 
 class UrlContext:
@@ -159,9 +157,8 @@ def remote(
     """
     if sources.is_git(given.remote):
         keep = given.args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
-        return GitContext(
-            core, given.remote, keep, secrets or request.NoSecrets(), agents or request.NoAgents()
-        )
+        op = msgspec.structs.replace(sources.parse_git(given.remote), keep_git_dir=keep)
+        return GitContext(core, op, secrets or request.NoSecrets(), agents or request.NoAgents())
     if sources.is_url(given.remote):
         return UrlContext(core, given.remote)
     raise errdefs.InvalidParameter(

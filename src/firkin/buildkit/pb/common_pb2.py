@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66irkin/buildkit/pb/common.proto\x12\x0f\x66irkin.buildkit\x1a\x19google/protobuf/any.proto\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\xa4\x01\n\nDefinition\x12\x0b\n\x03ops\x18\x01 \x03(\x0c\x12;\n\x08metadata\x18\x02 \x03(\x0b\x32).firkin.buildkit.Definition.MetadataEntry\x1aL\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.firkin.buildkit.OpMetadata:\x02\x38\x01\"\x0c\n\nOpMetadata\"W\n\x02Op\x12&\n\x06inputs\x18\x01 \x03(\x0b\x32\x16.firkin.buildkit.Input\x12)\n\x06source\x18\x03 \x01(\x0b\x32\x19.firkin.buildkit.SourceOp\"&\n\x05Input\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"\x1e\n\x08SourceOp\x12\x12\n\nidentifier\x18\x01 \x01(\t\"=\n\x08Platform\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12\n\n\x02os\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\"+\n\x08Position\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x11\n\tcharacter\x18\x02 \x01(\x05\"Y\n\x05Range\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x19.firkin.buildkit.Position\x12&\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x19.firkin.buildkit.Position\">\n\nSourceInfo\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x10\n\x08language\x18\x04 \x01(\t\"[\n\x06Source\x12)\n\x04info\x18\x01 \x01(\x0b\x32\x1b.firkin.buildkit.SourceInfo\x12&\n\x06ranges\x18\x02 \x03(\x0b\x32\x16.firkin.buildkit.Range\"=\n\x07Version\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"\xdd\x01\n\x0cWorkerRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).firkin.buildkit.WorkerRecord.LabelsEntry\x12,\n\tplatforms\x18\x03 \x03(\x0b\x32\x19.firkin.buildkit.Platform\x12)\n\x07version\x18\x05 \x01(\x0b\x32\x18.firkin.buildkit.Version\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\nCapability\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\"\x7f\n\nCacheEntry\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x35\n\x05\x61ttrs\x18\x02 \x03(\x0b\x32&.firkin.buildkit.CacheEntry.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x05\x42ytes\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66irkin/buildkit/pb/common.proto\x12\x0f\x66irkin.buildkit\x1a\x19google/protobuf/any.proto\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\xa4\x01\n\nDefinition\x12\x0b\n\x03ops\x18\x01 \x03(\x0c\x12;\n\x08metadata\x18\x02 \x03(\x0b\x32).firkin.buildkit.Definition.MetadataEntry\x1aL\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.firkin.buildkit.OpMetadata:\x02\x38\x01\"\x0c\n\nOpMetadata\"\xca\x01\n\x02Op\x12&\n\x06inputs\x18\x01 \x03(\x0b\x32\x16.firkin.buildkit.Input\x12\x0e\n\x04\x65xec\x18\x02 \x01(\x0cH\x00\x12+\n\x06source\x18\x03 \x01(\x0b\x32\x19.firkin.buildkit.SourceOpH\x00\x12\'\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x17.firkin.buildkit.FileOpH\x00\x12\x0f\n\x05\x62uild\x18\x05 \x01(\x0cH\x00\x12\x0f\n\x05merge\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04\x64iff\x18\x07 \x01(\x0cH\x00\x42\x04\n\x02op\"6\n\x06\x46ileOp\x12,\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x1b.firkin.buildkit.FileAction\";\n\nFileAction\x12-\n\x04\x63opy\x18\x04 \x01(\x0b\x32\x1f.firkin.buildkit.FileActionCopy\"(\n\x0e\x46ileActionCopy\x12\x16\n\x0e\x61ttempt_unpack\x18\x07 \x01(\x08\"&\n\x05Input\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"\x81\x01\n\x08SourceOp\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x33\n\x05\x61ttrs\x18\x02 \x03(\x0b\x32$.firkin.buildkit.SourceOp.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x08Platform\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12\n\n\x02os\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\"+\n\x08Position\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x11\n\tcharacter\x18\x02 \x01(\x05\"Y\n\x05Range\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x19.firkin.buildkit.Position\x12&\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x19.firkin.buildkit.Position\">\n\nSourceInfo\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x10\n\x08language\x18\x04 \x01(\t\"[\n\x06Source\x12)\n\x04info\x18\x01 \x01(\x0b\x32\x1b.firkin.buildkit.SourceInfo\x12&\n\x06ranges\x18\x02 \x03(\x0b\x32\x16.firkin.buildkit.Range\"=\n\x07Version\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\"\xdd\x01\n\x0cWorkerRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).firkin.buildkit.WorkerRecord.LabelsEntry\x12,\n\tplatforms\x18\x03 \x03(\x0b\x32\x19.firkin.buildkit.Platform\x12)\n\x07version\x18\x05 \x01(\x0b\x32\x18.firkin.buildkit.Version\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\nCapability\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\"\x7f\n\nCacheEntry\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x35\n\x05\x61ttrs\x18\x02 \x03(\x0b\x32&.firkin.buildkit.CacheEntry.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x05\x42ytes\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEFINITION_METADATAENTRY']._loaded_options = None
   _globals['_DEFINITION_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_SOURCEOP_ATTRSENTRY']._loaded_options = None
+  _globals['_SOURCEOP_ATTRSENTRY']._serialized_options = b'8\001'
   _globals['_WORKERRECORD_LABELSENTRY']._loaded_options = None
   _globals['_WORKERRECORD_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CACHEENTRY_ATTRSENTRY']._loaded_options = None
@@ -46,34 +48,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEFINITION_METADATAENTRY']._serialized_end=324
   _globals['_OPMETADATA']._serialized_start=326
   _globals['_OPMETADATA']._serialized_end=338
-  _globals['_OP']._serialized_start=340
-  _globals['_OP']._serialized_end=427
-  _globals['_INPUT']._serialized_start=429
-  _globals['_INPUT']._serialized_end=467
-  _globals['_SOURCEOP']._serialized_start=469
-  _globals['_SOURCEOP']._serialized_end=499
-  _globals['_PLATFORM']._serialized_start=501
-  _globals['_PLATFORM']._serialized_end=562
-  _globals['_POSITION']._serialized_start=564
-  _globals['_POSITION']._serialized_end=607
-  _globals['_RANGE']._serialized_start=609
-  _globals['_RANGE']._serialized_end=698
-  _globals['_SOURCEINFO']._serialized_start=700
-  _globals['_SOURCEINFO']._serialized_end=762
-  _globals['_SOURCE']._serialized_start=764
-  _globals['_SOURCE']._serialized_end=855
-  _globals['_VERSION']._serialized_start=857
-  _globals['_VERSION']._serialized_end=918
-  _globals['_WORKERRECORD']._serialized_start=921
-  _globals['_WORKERRECORD']._serialized_end=1142
-  _globals['_WORKERRECORD_LABELSENTRY']._serialized_start=1097
-  _globals['_WORKERRECORD_LABELSENTRY']._serialized_end=1142
-  _globals['_CAPABILITY']._serialized_start=1144
-  _globals['_CAPABILITY']._serialized_end=1185
-  _globals['_CACHEENTRY']._serialized_start=1187
-  _globals['_CACHEENTRY']._serialized_end=1314
-  _globals['_CACHEENTRY_ATTRSENTRY']._serialized_start=1270
-  _globals['_CACHEENTRY_ATTRSENTRY']._serialized_end=1314
-  _globals['_BYTES']._serialized_start=1316
-  _globals['_BYTES']._serialized_end=1337
+  _globals['_OP']._serialized_start=341
+  _globals['_OP']._serialized_end=543
+  _globals['_FILEOP']._serialized_start=545
+  _globals['_FILEOP']._serialized_end=599
+  _globals['_FILEACTION']._serialized_start=601
+  _globals['_FILEACTION']._serialized_end=660
+  _globals['_FILEACTIONCOPY']._serialized_start=662
+  _globals['_FILEACTIONCOPY']._serialized_end=702
+  _globals['_INPUT']._serialized_start=704
+  _globals['_INPUT']._serialized_end=742
+  _globals['_SOURCEOP']._serialized_start=745
+  _globals['_SOURCEOP']._serialized_end=874
+  _globals['_SOURCEOP_ATTRSENTRY']._serialized_start=830
+  _globals['_SOURCEOP_ATTRSENTRY']._serialized_end=874
+  _globals['_PLATFORM']._serialized_start=876
+  _globals['_PLATFORM']._serialized_end=937
+  _globals['_POSITION']._serialized_start=939
+  _globals['_POSITION']._serialized_end=982
+  _globals['_RANGE']._serialized_start=984
+  _globals['_RANGE']._serialized_end=1073
+  _globals['_SOURCEINFO']._serialized_start=1075
+  _globals['_SOURCEINFO']._serialized_end=1137
+  _globals['_SOURCE']._serialized_start=1139
+  _globals['_SOURCE']._serialized_end=1230
+  _globals['_VERSION']._serialized_start=1232
+  _globals['_VERSION']._serialized_end=1293
+  _globals['_WORKERRECORD']._serialized_start=1296
+  _globals['_WORKERRECORD']._serialized_end=1517
+  _globals['_WORKERRECORD_LABELSENTRY']._serialized_start=1472
+  _globals['_WORKERRECORD_LABELSENTRY']._serialized_end=1517
+  _globals['_CAPABILITY']._serialized_start=1519
+  _globals['_CAPABILITY']._serialized_end=1560
+  _globals['_CACHEENTRY']._serialized_start=1562
+  _globals['_CACHEENTRY']._serialized_end=1689
+  _globals['_CACHEENTRY_ATTRSENTRY']._serialized_start=830
+  _globals['_CACHEENTRY_ATTRSENTRY']._serialized_end=874
+  _globals['_BYTES']._serialized_start=1691
+  _globals['_BYTES']._serialized_end=1712
 # @@protoc_insertion_point(module_scope)

@@ -37,12 +37,40 @@ class OpMetadata(_message.Message):
     def __init__(self) -> None: ...
 
 class Op(_message.Message):
-    __slots__ = ("inputs", "source")
+    __slots__ = ("inputs", "exec", "source", "file", "build", "merge", "diff")
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    EXEC_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
+    MERGE_FIELD_NUMBER: _ClassVar[int]
+    DIFF_FIELD_NUMBER: _ClassVar[int]
     inputs: _containers.RepeatedCompositeFieldContainer[Input]
+    exec: bytes
     source: SourceOp
-    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., source: _Optional[_Union[SourceOp, _Mapping]] = ...) -> None: ...
+    file: FileOp
+    build: bytes
+    merge: bytes
+    diff: bytes
+    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., exec: _Optional[bytes] = ..., source: _Optional[_Union[SourceOp, _Mapping]] = ..., file: _Optional[_Union[FileOp, _Mapping]] = ..., build: _Optional[bytes] = ..., merge: _Optional[bytes] = ..., diff: _Optional[bytes] = ...) -> None: ...
+
+class FileOp(_message.Message):
+    __slots__ = ("actions",)
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    actions: _containers.RepeatedCompositeFieldContainer[FileAction]
+    def __init__(self, actions: _Optional[_Iterable[_Union[FileAction, _Mapping]]] = ...) -> None: ...
+
+class FileAction(_message.Message):
+    __slots__ = ("copy",)
+    COPY_FIELD_NUMBER: _ClassVar[int]
+    copy: FileActionCopy
+    def __init__(self, copy: _Optional[_Union[FileActionCopy, _Mapping]] = ...) -> None: ...
+
+class FileActionCopy(_message.Message):
+    __slots__ = ("attempt_unpack",)
+    ATTEMPT_UNPACK_FIELD_NUMBER: _ClassVar[int]
+    attempt_unpack: bool
+    def __init__(self, attempt_unpack: _Optional[bool] = ...) -> None: ...
 
 class Input(_message.Message):
     __slots__ = ("digest", "index")
@@ -53,10 +81,19 @@ class Input(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
 
 class SourceOp(_message.Message):
-    __slots__ = ("identifier",)
+    __slots__ = ("identifier", "attrs")
+    class AttrsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    ATTRS_FIELD_NUMBER: _ClassVar[int]
     identifier: str
-    def __init__(self, identifier: _Optional[str] = ...) -> None: ...
+    attrs: _containers.ScalarMap[str, str]
+    def __init__(self, identifier: _Optional[str] = ..., attrs: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Platform(_message.Message):
     __slots__ = ("architecture", "os", "variant")
