@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from firkin import errdefs
-from firkin.buildkit import frontend, trace
+from firkin.buildkit import frontend
+from firkin.buildkit import trace as traces
 from firkin.buildkit.pb import gateway_pb2
 
 _PATIENCE = 10.0
-"""Seconds to wait for the Solve of a ref that another call has named."""
+"""Seconds to wait for the Solve of a ref that another call has named, and for the Status of a build
+that is over already."""
 
 
 class Build:
@@ -25,7 +27,7 @@ class Build:
     ``frontend`` and ``attrs`` are those of what its bridge was asked for first.
     """
 
-    def __init__(self, ref: str, request: frontend.Request, traced: trace.Trace) -> None:
+    def __init__(self, ref: str, request: frontend.Request, traced: traces.Trace) -> None:
         self.ref = ref
         self.frontend = ""
         self.attrs: Mapping[str, str] = {}
@@ -72,22 +74,19 @@ class Builds:
 
     def __init__(self) -> None:
         self._builds: dict[str, Build] = {}
-        self._traces: dict[str, trace.Trace] = {}
+        self._ended: dict[str, traces.Trace] = {}
         self._changed = asyncio.Condition()
 
-    def trace(self, ref: str) -> trace.Trace:
-        """The progress of the build ``ref``, which may not have begun."""
-        return self._traces.setdefault(ref, trace.Trace())
-
-    def __contains__(self, ref: str) -> bool:
-        """Whether the build ``ref`` goes on."""
-        return ref in self._builds
+    def trace(self, ref: str) -> traces.Trace | None:
+        """The progress of the build ``ref``, if it goes on or has ended just now."""
+        build = self._builds.get(ref)
+        return build.trace if build is not None else self._ended.get(ref)
 
     async def begin(self, ref: str, request: frontend.Request) -> Build:
         """A new build. Raises ``Conflict`` when there is one of that ref."""
         if not ref or ref in self._builds:
             raise errdefs.Conflict(f"build {ref[:80]!r} exists already, or has no ref")
-        build = self._builds[ref] = Build(ref, request, self.trace(ref))
+        build = self._builds[ref] = Build(ref, request, traces.Trace())
         async with self._changed:
             self._changed.notify_all()
         return build
@@ -100,13 +99,17 @@ class Builds:
         raise errdefs.NotFound("the build whose result was to be used is over")
 
     def end(self, ref: str) -> None:
-        """The build is over. Status streams that read it go on to their end."""
-        build = self._builds.pop(ref, None)
-        if build is not None:
-            build.trace.close()
-            if build.returned.done() and not build.returned.cancelled():
-                build.returned.exception()  # nobody needs it any more
-        self._traces.pop(ref, None)
+        """The build is over. Status streams that read it, or are about to, go on to their end."""
+        build = self._builds.pop(ref)
+        build.trace.close()
+        self._ended[ref] = build.trace
+        asyncio.get_running_loop().call_later(_PATIENCE, self._forget, ref, build.trace)
+        if build.returned.done() and not build.returned.cancelled():
+            build.returned.exception()  # nobody needs it any more
+
+    def _forget(self, ref: str, traced: traces.Trace) -> None:
+        if self._ended.get(ref) is traced:
+            del self._ended[ref]
 
     async def get(self, ref: str) -> Build:
         """The build ``ref``, which may be about to begin. Raises ``NotFound`` after a while."""

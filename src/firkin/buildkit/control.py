@@ -155,13 +155,19 @@ class Control:
     async def status(
         self, request: control_pb2.StatusRequest, headers: rpc.Headers
     ) -> AsyncIterator[control_pb2.StatusResponse]:
-        """The progress of a build, from its beginning."""
-        said = None if request.ref in self._builds else await self._history.said(request.ref)
+        """The progress of a build, from its beginning, which may be yet to come or long ago.
+
+        Raises ``NotFound``.
+        """
+        said = await self._history.said(request.ref)
+        for message in said or ():
+            yield message
         if said is not None:
-            for message in said:
-                yield message
             return
-        async for message in self._builds.trace(request.ref).read():
+        traced = self._builds.trace(request.ref)
+        if traced is None:
+            traced = (await self._builds.get(request.ref)).trace
+        async for message in traced.read():
             yield message
 
     async def solve(

@@ -113,3 +113,19 @@ async def test_a_disk_that_takes_nothing_costs_the_record_only(tmp_path: Path) -
     one = past(tmp_path / "file" / "below")
     await done(one, "first")
     assert await now(one) == []
+
+
+async def test_a_status_may_come_before_its_build_and_after_it() -> None:
+    known = builds.Builds()
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(known.get("late"))
+        await asyncio.sleep(0)
+        build = await known.begin("late", None)  # type: ignore[arg-type]
+    assert asked.result() is build and known.trace("late") is build.trace
+    build.trace.say(pb.StatusResponse(vertexes=[pb.Vertex(name="step")]))
+    known.end("late")
+    traced = known.trace("late")
+    assert traced is not None
+    assert [message.vertexes[0].name async for message in traced.read()] == ["step"]
+    known._forget("late", traced)
+    assert known.trace("late") is None
