@@ -212,12 +212,14 @@ class Dockerfile:
         """The context of the build when it is no directory of the client's."""
         if parsed.context and not parsed.context.startswith("local:"):
             return await self._context(parsed.context, parsed, request, watcher)
-        given = request.inputs.get(parsed.context_name)
+        return self._fetched(request.inputs.get(parsed.context_name), parsed.request)
+
+    def _fetched(self, given: object, wanted: building.Request) -> building.Context | None:
+        """The context of an input that is files from elsewhere, looked into already or not."""
         remote = given.remote if isinstance(given, Solved) else given
-        if isinstance(remote, remotes.Remote):
-            wanted = parsed.request
-            return remotes.context(self._core, remote, wanted.secrets, wanted.agents)
-        return None
+        if not isinstance(remote, remotes.Remote):
+            return None
+        return remotes.context(self._core, remote, wanted.secrets, wanted.agents)
 
     async def _named(
         self,
@@ -240,10 +242,8 @@ class Dockerfile:
             return layouts.Layout(self._core.images, place, top)
         if kind == "input":
             result = request.inputs.get(rest)
-            remote = result.remote if isinstance(result, Solved) else result
-            if isinstance(remote, remotes.Remote):
-                wanted = parsed.request
-                return remotes.context(self._core, remote, wanted.secrets, wanted.agents)
+            if (files := self._fetched(result, parsed.request)) is not None:
+                return files
             if not isinstance(result, Solved) or result.done is None:
                 raise errdefs.InvalidParameter(f"there is no build {rest[:200]!r} to build from")
             return result.done
