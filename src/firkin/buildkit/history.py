@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpclib
 
@@ -24,6 +25,7 @@ AGE = 48 * 3600.0
 MOST = 500
 """Builds that are kept at most."""
 _BACKLOG = 1000
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^/@\s:]*:[^/@\s]*@)|(?<=https://)[^/@\s]+@")
 
 _Event = control_pb2.BuildHistoryEvent
 
@@ -52,7 +54,7 @@ class History:
         record = control_pb2.BuildHistoryRecord(
             ref=request.ref,
             frontend=request.frontend,
-            frontend_attrs=request.frontend_attrs,
+            frontend_attrs=_concealed(request.frontend_attrs),
             exporters=request.exporters,
             generation=1,
         )
@@ -72,7 +74,7 @@ class History:
         record = self._active.pop(build.ref)
         if not record.frontend:
             record.frontend = build.frontend
-            record.frontend_attrs.update(build.attrs)
+            record.frontend_attrs.update(_concealed(build.attrs))
         record.exporter_response.update(response.exporter_response)
         record.completed_at.GetCurrentTime()
         if error is not None:
@@ -157,6 +159,11 @@ class History:
             else:
                 self._listeners.discard(news)  # a reader that does not read is sent away
                 news.put_nowait(None)
+
+
+def _concealed(attrs: Mapping[str, str]) -> dict[str, str]:
+    """Options without the credentials that addresses in them may have: others read them later."""
+    return {name: _CREDENTIALS.sub("xxxxx@", value) for name, value in attrs.items()}
 
 
 def _unknown(ref: str) -> errdefs.NotFound:

@@ -61,6 +61,26 @@ async def test_what_is_kept_survives_the_engine(tmp_path: Path) -> None:
     assert await again.said("fourth") is None
 
 
+async def test_no_credentials_are_kept(tmp_path: Path) -> None:
+    one = past(tmp_path)
+    addresses = {
+        "context": "https://user:t0ken@host/r.git#main",
+        "other": "https://t0ken@host/r.git",
+        "third": "http://:t0ken@host/",
+        "shell": "ssh://git@host/r.git",
+    }
+    await done(one, "first", **addresses)
+    request = pb.BuildHistoryRequest(early_exit=True)
+    (found,) = [dict(event.record.frontend_attrs) async for event in one.listen(request)]
+    assert found == {
+        "context": "https://xxxxx@host/r.git#main",
+        "other": "https://xxxxx@host/r.git",
+        "third": "http://xxxxx@host/",
+        "shell": "ssh://git@host/r.git",
+    }
+    assert not any(b"t0ken" in path.read_bytes() for path in tmp_path.iterdir())
+
+
 async def test_removing(tmp_path: Path) -> None:
     one = past(tmp_path)
     await done(one, "first")
