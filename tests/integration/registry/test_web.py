@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 import registryrig as rig
+from rig import settled
 
 USERS = '[auth]\nmode = "users"\nanonymous = "pull"\n'
 EVIL = "<script>document.title='owned'</script>\"'&"
@@ -157,8 +158,8 @@ def test_in_a_browser(server: rig.Server, browser: Any) -> None:
     browser.find_element(By.LINK_TEXT, "Keep it").click()
     browser.find_element(By.LINK_TEXT, "Delete…").click()
     browser.find_element(By.CSS_SELECTOR, "button.danger").click()
+    assert settled(lambda: ann.get("/v2/team/gone/tags/list").json["tags"] == [])
     assert browser.current_url.startswith(f"http://{server.name}/ui/")
-    assert ann.get("/v2/team/gone/tags/list").json["tags"] == []
     problems = [
         entry for entry in browser.get_log("browser")
         if entry["level"] == "SEVERE" and "favicon" not in entry["message"]
